@@ -1,0 +1,43 @@
+"""Recognise actions in video with Gate-Shift Networks.
+
+Names are loaded when they are first used, so importing the package costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+PUBLIC = {  # public name -> "module:name"; the commands have the same names as these functions
+    "GateshiftError": "gateshift.errors:GateshiftError",
+    "InputSpec": "gateshift.spec:InputSpec",
+    "compare": "gateshift.apps.compare:compare",
+    "convert": "gateshift.apps.convert:convert",
+    "create_model": "gateshift.models.registry:create_model",
+    "datasets": "gateshift.data.catalog:datasets",
+    "demo": "gateshift.apps.demo:demo",
+    "ensemble": "gateshift.engine.scores:ensemble",
+    "explain": "gateshift.apps.explain:explain",
+    "info": "gateshift.apps.info:info",
+    "list_models": "gateshift.models.registry:list_models",
+    "load": "gateshift.models.weights:load",
+    "predict": "gateshift.apps.predict:predict",
+    "pretrained_model": "gateshift.models.weights:pretrained_model",
+    "recipes": "gateshift.engine.recipes:recipes",
+    "save_weights": "gateshift.models.weights:save_weights",
+    "test": "gateshift.engine.test:test",
+    "train": "gateshift.engine.train:train",
+}
+
+__all__ = ["__version__", *PUBLIC]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'gateshift' has no attribute {name!r}")
+    module, _, attribute = PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

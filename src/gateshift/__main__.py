@@ -1,0 +1,5 @@
+"""`python -m gateshift`."""
+
+from gateshift.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""Label and probability of videos: files, folders of files, folders of frames, globs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gateshift.data.dataset import EvalViews
+from gateshift.data.folders import find_videos
+from gateshift.data.label_swaps import find_label_swaps
+from gateshift.data.records import Annotations, VideoRecord
+from gateshift.engine.device import pick_device, pick_precision
+from gateshift.engine.inference import Inference, infer
+from gateshift.errors import ConfigError, DataError
+from gateshift.models.classifier import VideoClassifier
+from gateshift.models.weights import load
+
+
+def predict(
+    model: str | Path,
+    paths: Sequence[str | Path],
+    *,
+    top: int = 5,
+    clips: int = 1,
+    crops: int = 1,
+    batch_size: int = 8,
+    workers: int = 2,
+    device: str = "auto",
+    precision: str = "auto",
+) -> dict[str, Any]:
+    """Say what happens in each video; one that cannot be read has the reason under ``error``.
+
+    Example: `gateshift predict runs/mine clip.mp4 more_clips/ "days/*/cam1.mkv"`
+
+    Args:
+        model: a run directory, a weights file, or the name of published weights.
+        paths: videos, folders of frames, folders that hold either at any depth, and globs.
+        top: labels per video, the likeliest first.
+        clips: temporal samplings per video.
+        crops: spatial windows per clip: 1, 3, 5 or 10.
+        batch_size: clips per forward pass.
+        workers: processes that decode videos.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, float32, bfloat16 or float16; auto is bfloat16 on CUDA and float32 elsewhere.
+
+    Raises:
+        DataError: none of the paths leads to a video.
+    """
+    where = pick_device(device)
+    how = Inference(where, pick_precision(precision, where), batch_size, workers)
+    found = find_all(paths)
+    return predict_with(load(model), found, how=how, top=top, clips=clips, crops=crops)
+
+
+def predict_with(
+    network: VideoClassifier,
+    videos: Sequence[tuple[str, str | None]],
+    *,
+    how: Inference,
+    top: int = 5,
+    clips: int = 1,
+    crops: int = 1,
+) -> dict[str, Any]:
+    """Return what ``predict`` returns, from a loaded network and what ``find_all`` found."""
+    for name, value in {"top": top, "clips": clips}.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1. Change --{name}.")
+    classes = network.classes or tuple(str(index) for index in range(network.head.out_features))
+    records = [VideoRecord(video, label=0) for video, error in videos if error is None]  # no label is known
+    annotations = Annotations(Path(), classes, find_label_swaps(classes), None, "paths", {})
+    views = EvalViews(annotations, records, network.num_segments, network.input_spec, clips, crops)
+    answers = iter(
+        infer(
+            network,
+            views,
+            len(records),
+            how,
+            flipped=views.flipped,
+            label_swaps=annotations.swap_indices,
+        )
+    )
+    predictions = []
+    for video, error in videos:
+        answer = next(answers) if error is None else None
+        labels = [] if answer is None or answer.logits is None else best(answer.logits, classes, top)
+        if answer is not None:
+            error = answer.error if labels or answer.error else "the network's output is not finite"
+        predictions.append({"video": video, "labels": labels, "error": error})
+    return {"predictions": predictions}
+
+
+def find_all(paths: Sequence[str | Path]) -> list[tuple[str, str | None]]:
+    """Return the videos that paths lead to, in order and once each; a path to nowhere has its reason.
+
+    Raises:
+        DataError: none of the paths leads to a video.
+    """
+    found: dict[str, str | None] = {}
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        try:
+            for video in find_videos([path]):
+                found.setdefault(str(video), _why_not(video))
+        except DataError as error:
+            found.setdefault(str(path), str(error))
+        except OSError as error:
+            found.setdefault(str(path), f"'{path}' cannot be searched: {error.strerror}.")
+    if all(error is not None for error in found.values()):
+        reasons = list(found.values()) or ["no path was given. Give videos, folders or globs."]
+        more = f" (and {len(reasons) - 1} more paths)" if len(reasons) > 1 else ""
+        raise DataError(f"{reasons[0]}{more}")
+    return list(found.items())
+
+
+def _why_not(video: Path) -> str | None:
+    """Return why a path is no file or folder that could be read; None if it is one."""
+    if video.is_file() or video.is_dir():
+        return None
+    if video.exists():
+        return f"'{video}' is neither a file nor a folder."
+    return f"there is no file '{video}'. Give a video, a folder or a glob."
+
+
+def best(logits: np.ndarray, classes: Sequence[str], top: int) -> list[dict[str, Any]]:
+    """Return the ``top`` likeliest labels, the likeliest first; none where a logit is not finite.
+
+    >>> best(np.array([0.0, np.log(3.0)]), ["push", "pull"], top=1)
+    [{'label': 'pull', 'probability': 0.75}]
+    """
+    if not np.isfinite(logits).all():
+        return []
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities = powers / powers.sum()
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [{"label": classes[index], "probability": float(probabilities[index])} for index in order]

@@ -1,0 +1,197 @@
+"""Videos as clips for training, and as views for everything that measures or shows.
+
+Letters: T frames of a clip, V views of a video, S side of a crop.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gateshift.data.frame_folder import FrameFolder
+from gateshift.data.reader import FewerFrames, VideoFile, open_video
+from gateshift.data.records import Annotations, VideoRecord
+from gateshift.data.sampling import random_segments, test_clips
+from gateshift.data.transforms import ClipTransform, EvalTransform
+from gateshift.errors import VideoError
+from gateshift.spec import InputSpec
+
+Item = tuple[Tensor, int, int]
+
+
+class TrainClips(Dataset[Item]):
+    """One augmented clip of each video of a split: (uint8 (1, T, 3, S, S), label, index).
+
+    What is drawn depends on the seed, the epoch and the index alone, so it is the same for any number of
+    workers and after a resume.
+    """
+
+    def __init__(
+        self, annotations: Annotations, split: str, num_segments: int, transform: ClipTransform, seed: int
+    ) -> None:
+        self.annotations = annotations
+        self.records = annotations.split(split)
+        self.num_segments = num_segments
+        self.transform = transform
+        self.seed = seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other frames, crops and flips than in other epochs."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Item:
+        """Return the clip of one video.
+
+        Raises:
+            VideoError: the video cannot be read.
+        """
+        record = self.records[index]
+        rng = np.random.default_rng((self.seed, int(self._epoch), index))
+        frames, positions = read_frames(
+            open_video(self.annotations.path(record), self.annotations.frame_template),
+            lambda num_frames: random_segments(num_frames, self.num_segments, rng),
+            record,
+        )
+        clip, label = self.transform(as_clip(frames)[positions], record.label, rng)
+        return clip.contiguous()[None], label, index
+
+
+class EvalViews(Dataset[Item]):
+    """All views of each video, the same every time: (uint8 (V, T, 3, S, S), label, index).
+
+    Attributes:
+        records: the videos, in the order of the indices.
+        flipped: for each of the V views, whether it is a mirror image.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        split: str | Sequence[VideoRecord],
+        num_segments: int,
+        spec: InputSpec,
+        num_clips: int = 1,
+        num_crops: int = 1,
+    ) -> None:
+        self.annotations = annotations
+        self.records = annotations.split(split) if isinstance(split, str) else tuple(split)
+        self.num_segments = num_segments
+        self.spec = spec
+        self.num_clips = num_clips
+        self.num_crops = num_crops
+        self.flipped = EvalTransform(spec, num_crops).flipped * num_clips
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Item:
+        """Return the views of one video.
+
+        Raises:
+            VideoError: the video cannot be read.
+        """
+        record = self.records[index]
+        views = read_views(
+            self.annotations.path(record),
+            self.num_segments,
+            self.spec,
+            self.num_clips,
+            self.num_crops,
+            frame_template=self.annotations.frame_template,
+            record=record,
+        )
+        return views, record.label, index
+
+
+def read_views(
+    path: str | Path,
+    num_segments: int,
+    spec: InputSpec,
+    num_clips: int = 1,
+    num_crops: int = 1,
+    *,
+    frame_template: str | None = None,
+    record: VideoRecord | None = None,
+) -> Tensor:
+    """Read a video as validation, testing, prediction and explanation see it: uint8 (V, T, 3, S, S).
+
+    Views go clip by clip, the crops of a clip together: V = num_clips * num_crops.
+
+    Args:
+        path: a video file or a frame folder.
+        num_segments: frames of a clip, T.
+        spec: what the network wants.
+        num_clips: temporal samplings of the video.
+        num_crops: spatial windows of each, see ``EvalTransform``.
+        frame_template: names of a frame folder's files; without it they are found.
+        record: what a list says of the video: where the action begins and ends.
+
+    Raises:
+        VideoError: the video cannot be read.
+    """
+    transform = EvalTransform(spec, num_crops)
+    frames, positions = read_frames(
+        open_video(path, frame_template),
+        lambda num_frames: test_clips(num_frames, num_segments, num_clips),
+        record,
+    )
+    resized = transform.resize(as_clip(frames))  # each frame once, however many views show it
+    return torch.cat([transform.crops(resized[clip]) for clip in positions])
+
+
+def read_frames(
+    video: VideoFile | FrameFolder,
+    choose: Callable[[int], np.ndarray],
+    record: VideoRecord | None = None,
+) -> tuple[np.ndarray, Tensor]:
+    """Read the frames that ``choose`` names, each once: uint8 (M, H, W, 3), and each name's place among them.
+
+    Args:
+        video: the open video.
+        choose: from the number of frames of the action to indices among them, of any shape.
+        record: what a list says of the video: where the action begins and ends.
+    """
+    try:
+        return _read_chosen(video, choose, record)
+    except FewerFrames:  # some packets hold no frame; by now the reader has counted the frames themselves
+        return _read_chosen(video, choose, record)
+
+
+def _read_chosen(
+    video: VideoFile | FrameFolder, choose: Callable[[int], np.ndarray], record: VideoRecord | None
+) -> tuple[np.ndarray, Tensor]:
+    start, end = action_span(video, record)
+    chosen = choose(end - start)
+    indices, positions = np.unique(chosen, return_inverse=True)
+    return video.read(start + indices), torch.from_numpy(positions.reshape(chosen.shape))
+
+
+def action_span(video: VideoFile | FrameFolder, record: VideoRecord | None) -> tuple[int, int]:
+    """Return the first frame of the action and the frame after its last, among all frames of the video."""
+    if record is None:
+        return 0, video.num_frames
+    start, end = record.start_frame, record.end_frame
+    if isinstance(video, FrameFolder):
+        # What a list says spares looking through the folder; reading finds what is missing.
+        end = total = end or record.num_frames or video.num_frames
+    else:
+        total = video.num_frames
+        end = total if end is None else end
+    if not start < end <= total:
+        raise VideoError(
+            f"frames {start} to {end} of '{video.path}' were asked for, and it has {total}. "
+            "Correct start_frame and end_frame in its list."
+        )
+    return start, end
+
+
+def as_clip(frames: np.ndarray) -> Tensor:
+    """View decoded frames (T, H, W, 3) as a clip (T, 3, H, W)."""
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)

@@ -1,0 +1,70 @@
+"""The plain records of a dataset: one video, and all that is known of its classes and splits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateshift.errors import DataError
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One annotated video.
+
+    Attributes:
+        video: a video file or a folder of frames, relative to the dataset's root, with forward slashes.
+        label: index of its class.
+        num_frames: frames of the video, where the list says so.
+        start_frame: first frame of the action, 0-based.
+        end_frame: the frame after the last one; None where the action lasts to the end.
+    """
+
+    video: str
+    label: int
+    num_frames: int | None = None
+    start_frame: int = 0
+    end_frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The videos of a dataset by split, and what their labels mean.
+
+    Attributes:
+        root: folder that the videos' paths start from.
+        classes: names in index order.
+        label_swaps: pairs of classes that a mirror image exchanges.
+        frame_template: names of a frame folder's files, such as ``{:05d}.jpg``; None where there are video
+            files, or where each folder's own names tell.
+        source: where the annotations come from, for people.
+        splits: the records of "train", "val", "test"; a split without videos is not there.
+        notes: remarks for the user, one sentence each.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    label_swaps: tuple[tuple[str, str], ...]
+    frame_template: str | None
+    source: str
+    splits: Mapping[str, tuple[VideoRecord, ...]]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def swap_indices(self) -> dict[int, int]:
+        """The label of each mirrored class, in both directions."""
+        index = {name: i for i, name in enumerate(self.classes)}
+        pairs = [(index[a], index[b]) for a, b in self.label_swaps]
+        return dict(pairs) | {b: a for a, b in pairs}
+
+    def path(self, record: VideoRecord) -> Path:
+        """Return where a record's video or frame folder lies."""
+        return self.root / record.video
+
+    def split(self, name: str) -> tuple[VideoRecord, ...]:
+        """Return the records of a split, or refuse with the splits there are."""
+        if name not in self.splits:
+            raise DataError(
+                f"the dataset at '{self.root}' has no split '{name}'. It has: {', '.join(self.splits)}. "
+                f"Name one of these, or add a '{name}' folder or list."
+            )
+        return self.splits[name]

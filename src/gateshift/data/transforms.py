@@ -1,0 +1,164 @@
+"""From decoded frames to what a network sees.
+
+A clip is uint8 (T, 3, H, W), a view of the decoder's (T, H, W, 3) array: torch resizes bytes that lie so
+several times faster than any other way, and within one grey level of Pillow. Clips stay bytes until
+``normalize``, on the device.
+
+Letters: T frames, H W pixels, S side of the crop.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gateshift.errors import ConfigError
+from gateshift.spec import InputSpec
+
+SCALES = (1.0, 0.875, 0.75, 0.66)  # of the short side, as in the released code
+OFFSETS = (  # of the 13 places a crop is taken from, in quarters of the free space: (x, y)
+    *((0, 0), (4, 0), (0, 4), (4, 4), (2, 2)),
+    *((0, 2), (4, 2), (2, 4), (2, 0)),
+    *((1, 1), (3, 1), (1, 3), (3, 3)),
+)
+NUM_CROPS = (1, 3, 5, 10)
+
+
+class ClipTransform(Protocol):
+    """A step of training's augmentation: one draw for a whole clip, and the label goes along."""
+
+    def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """Return the changed clip, uint8 (T, 3, H', W'), and its label."""
+
+
+class Chain:
+    """Steps one after the other."""
+
+    def __init__(self, *steps: ClipTransform) -> None:
+        self.steps = steps
+
+    def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """Apply the steps in order."""
+        for step in self.steps:
+            clip, label = step(clip, label, rng)
+        return clip, label
+
+
+class MultiScaleCrop:
+    """A crop of random size and shape at one of 13 places, resized to ``size``.
+
+    Width and height are scales of the short side, at most ``max_distort`` steps of ``scales`` apart.
+    """
+
+    def __init__(self, size: int, scales: tuple[float, ...] = SCALES, max_distort: int = 1) -> None:
+        self.size = size
+        self.scales = scales
+        self.max_distort = max_distort
+
+    def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """Crop all frames alike."""
+        height, width = clip.shape[-2:]
+        pairs = self.crop_sizes(width, height)
+        crop_width, crop_height = pairs[rng.integers(len(pairs))]
+        x, y = OFFSETS[rng.integers(len(OFFSETS))]
+        left = x * ((width - crop_width) // 4)
+        top = y * ((height - crop_height) // 4)
+        clip = clip[..., top : top + crop_height, left : left + crop_width]
+        return resize(clip, (self.size, self.size)), label
+
+    def crop_sizes(self, width: int, height: int) -> list[tuple[int, int]]:
+        """Return the (width, height) of every crop that may be drawn from a frame."""
+        short = min(width, height)
+        sides = [max(1, int(short * scale)) for scale in self.scales]
+        # A side within 2 pixels of the network's is taken as that, but never beyond the frame.
+        sides = [min(self.size, short) if abs(side - self.size) < 3 else side for side in sides]
+        return [
+            (w, h) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= self.max_distort
+        ]
+
+
+class RandomFlip:
+    """Mirror the clip half of the time; classes that name a side swap with it."""
+
+    def __init__(self, label_swaps: Mapping[int, int]) -> None:
+        self.label_swaps = label_swaps
+
+    def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """Mirror all frames, or none."""
+        if rng.random() < 0.5:
+            return clip, label
+        return clip.flip(-1), self.label_swaps.get(label, label)
+
+
+def train_transform(spec: InputSpec, label_swaps: Mapping[int, int], *, flip: bool = True) -> ClipTransform:
+    """Return the released augmentation: multi-scale crop, then (with ``flip``) a flip that swaps labels."""
+    crop = MultiScaleCrop(spec.size)
+    return Chain(crop, RandomFlip(label_swaps)) if flip else crop
+
+
+class EvalTransform:
+    """The crops that a clip is tested on.
+
+    Args:
+        spec: what the network wants; frames are resized to a short side of ``spec.resize``.
+        num_crops: 1 centre; 3 along the long side; 5 corners and centre; 10 the five and their mirror images.
+
+    Attributes:
+        flipped: for each crop, whether it is a mirror image.
+    """
+
+    def __init__(self, spec: InputSpec, num_crops: int = 1) -> None:
+        if num_crops not in NUM_CROPS:
+            raise ConfigError(f"cannot take {num_crops} crops. Choose from {', '.join(map(str, NUM_CROPS))}.")
+        if spec.resize < spec.size:
+            raise ConfigError(
+                f"frames resized to {spec.resize} pixels have no crop of {spec.size}. "
+                "Make resize at least the size."
+            )
+        self.spec = spec
+        self.num_crops = num_crops
+        self.flipped = tuple(i >= 5 for i in range(num_crops))
+
+    def __call__(self, clip: Tensor) -> Tensor:
+        """Return all crops of a clip: uint8 (num_crops, T, 3, S, S)."""
+        return self.crops(self.resize(clip))
+
+    def resize(self, clip: Tensor) -> Tensor:
+        """Resize to the short side, keeping proportions."""
+        height, width = clip.shape[-2:]
+        short, target = min(height, width), self.spec.resize
+        return resize(clip, (int(target * height / short), int(target * width / short)))
+
+    def crops(self, clip: Tensor) -> Tensor:
+        """Cut the crops of a resized clip: uint8 (num_crops, T, 3, S, S)."""
+        height, width = clip.shape[-2:]
+        size = self.spec.size
+        right, bottom = width - size, height - size
+        x, y = round(right / 2), round(bottom / 2)
+        if self.num_crops == 1:
+            corners = [(x, y)]
+        elif self.num_crops == 3:
+            corners = [(0, y), (x, y), (right, y)] if width >= height else [(x, 0), (x, y), (x, bottom)]
+        else:
+            corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (x, y)]
+        crops = torch.stack([clip[..., top : top + size, left : left + size] for left, top in corners])
+        return torch.cat([crops, crops.flip(-1)]) if self.num_crops == 10 else crops.contiguous()
+
+
+def resize(clip: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize all frames to (height, width), bilinear with antialiasing, bytes in and out."""
+    if tuple(clip.shape[-2:]) == size:
+        return clip
+    return F.interpolate(clip, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def normalize(clips: Tensor, spec: InputSpec) -> Tensor:
+    """Return bytes (..., 3, H, W) in RGB as the float32 that the network wants, on the device they are on."""
+    if spec.channels == "bgr":
+        clips = clips.flip(-3)
+    mean = torch.tensor(spec.mean, device=clips.device).view(3, 1, 1)
+    std = torch.tensor(spec.std, device=clips.device).view(3, 1, 1)
+    return clips.float().div_(255 / spec.scale).sub_(mean).div_(std)

@@ -1,0 +1,94 @@
+"""Where the lines, points and ticks of a small line chart go; the report's template draws them as SVG."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 480, 270
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 40
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where, in pixels along it, and what it says."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """One epoch of one line, in pixels, with its words for the pointer."""
+
+    epoch: int
+    x: float
+    y: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All that a line chart shows, in pixels of a WIDTH x HEIGHT picture."""
+
+    title: str
+    lines: Mapping[str, tuple[Point, ...]]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def line_chart(title: str, lines: Mapping[str, Sequence[float]], *, percent: bool = False) -> Chart:
+    """Lay out one line per name over epochs 1, 2, ...; values that are not finite leave a gap.
+
+    A percent chart spans 0 to 1, any other from 0 (or its least value) to its greatest.
+    """
+    epochs = max((len(values) for values in lines.values()), default=0)
+    finite = [value for values in lines.values() for value in values if math.isfinite(value)]
+    low, high = (0.0, 1.0) if percent else (min([0.0, *finite]), max([1e-9, *finite]))
+    marks = nice_ticks(low, high)
+    low, high = min(low, marks[0]), max(high, marks[-1])
+
+    def x_of(epoch: float) -> float:
+        share = 0.5 if epochs < 2 else (epoch - 1) / (epochs - 1)
+        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+
+    def y_of(value: float) -> float:
+        return round(HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
+
+    def words(value: float) -> str:
+        return f"{value:.1%}" if percent else f"{value:.4g}"
+
+    points = {
+        name: tuple(
+            Point(epoch, x_of(epoch), y_of(value), f"{name}, epoch {epoch}: {words(value)}")
+            for epoch, value in enumerate(values, start=1)
+            if math.isfinite(value)
+        )
+        for name, values in lines.items()
+    }
+    steps = [
+        epoch for epoch in nice_ticks(1, max(epochs, 2), most=8) if epoch % 1 == 0 and 1 <= epoch <= epochs
+    ]
+    x_ticks = tuple(Tick(x_of(epoch), f"{epoch:.0f}") for epoch in sorted({1, *steps} if epochs else ()))
+    y_ticks = tuple(Tick(y_of(mark), f"{mark:.0%}" if percent else f"{mark:g}") for mark in marks)
+    return Chart(title, points, x_ticks, y_ticks)
+
+
+def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Return round values from ``low`` to the first one at or above ``high``, about ``most`` of them.
+
+    >>> nice_ticks(0, 1)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    >>> nice_ticks(0, 2.6)
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    rough = (high - low) / (most - 1)
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.9999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(index * step, 10) for index in range(first, last + 1)]

@@ -1,0 +1,97 @@
+"""TrainConfig: every value that decides the outcome of a training run."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from gateshift.errors import ConfigError, lookup
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides the outcome of a training run; saved as JSON in the run directory."""
+
+    model: str = "gsm_efficientnet_lite0"
+    """Name of the model; see `gateshift models`."""
+    pretrained: bool = True
+    """Start from the backbone's ImageNet weights."""
+    num_segments: int = 8
+    """Frames per clip (T)."""
+    size: int = 0
+    """Side of the square crop in pixels; 0 keeps the backbone's own."""
+    epochs: int = 12
+    """Passes over the training videos."""
+    batch_size: int = 8
+    """Clips per forward pass, over all processes together."""
+    accumulate: int = 1
+    """Batches per optimiser step; the effective batch is batch_size x accumulate."""
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    """SGD with momentum 0.9, or AdamW."""
+    lr: float = 1e-3
+    """Learning rate at the end of the warm-up, for one effective batch."""
+    backbone_lr: float = 1.0
+    """Factor on the learning rate of the backbone's own layers; temporal modules and head have 1."""
+    weight_decay: float = 0.02
+    """On every parameter, norms and biases included, as the released code applies it."""
+    warmup_epochs: int = 1
+    """Epochs of linear warm-up, from a tenth of the learning rate, before the cosine."""
+    schedule: Literal["epoch", "step"] = "step"
+    """When the learning rate moves: once an epoch, as the released code does, or at every step."""
+    dropout: float = 0.5
+    """Before the head."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
+    clip_grad: float = 20.0
+    """Largest gradient norm at an optimiser step; 0 for no clipping."""
+    partial_bn: bool = False
+    """Freeze every 2D batch-norm of the backbone but the first."""
+    flip: bool = True
+    """Mirror half of the training clips, exchanging the labels that a mirror exchanges."""
+    val_fraction: float = 0.2
+    """Share of the videos held out where the data has no split of its own."""
+    precision: str = "auto"
+    """auto, float32, bfloat16 or float16."""
+    seed: int = 0
+    """Decides the split, the initial weights, the order and every augmentation."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range before any work is done."""
+        for name in ("num_segments", "epochs", "batch_size", "accumulate"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("size", "warmup_epochs", "weight_decay", "clip_grad", "seed"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        for name in ("lr", "backbone_lr"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        for name in ("dropout", "label_smoothing"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
+        _require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
+        lookup("optimizer", self.optimizer, {"sgd": 0, "adamw": 0})
+        lookup("schedule", self.schedule, {"epoch": 0, "step": 0})
+        if self.warmup_epochs >= self.epochs:
+            raise ConfigError(
+                f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs}). "
+                f"Give --warmup-epochs {max(self.epochs // 10, 0)}, or more epochs."
+            )
+
+    @property
+    def effective_batch(self) -> int:
+        """Clips per optimiser step."""
+        return self.batch_size * self.accumulate
+
+    def changed(self, changes: Mapping[str, Any]) -> "TrainConfig":
+        """Return the config with those of ``changes`` that are not None."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that ``from_json`` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """Return the config among the values of a run's ``config.json``."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+
+def _require(ok: bool, name: str, value: object, expected: str) -> None:
+    if not ok:
+        raise ConfigError(f"{name} is {value}; it must be {expected}. Change --{name.replace('_', '-')}.")

@@ -1,0 +1,89 @@
+"""Where a network runs and in which precision, chosen by name."""
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from gateshift.errors import ConfigError, lookup
+
+PRECISIONS: Mapping[str, torch.dtype | None] = {
+    "auto": None,
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """Return the device that a name means; "auto" takes CUDA, else MPS, else the CPU.
+
+    Under `torchrun` every process of a machine takes the CUDA device of its local rank.
+
+    Raises:
+        ConfigError: the name is unknown, or this machine has no such device.
+    """
+    if device == "auto":
+        device = (
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"unknown device {device!r}. Choose auto, cpu, cuda, cuda:N (N counts from 0) or mps."
+        ) from error
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"device {device!r} is not supported. Choose auto, cpu, cuda, cuda:N or mps.")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device 'mps' is not there: this torch finds no Apple GPU. Use --device cpu.")
+    if chosen.type == "cuda":
+        return _pick_cuda(device, chosen.index)
+    return chosen
+
+
+def _pick_cuda(device: str, index: int | None) -> torch.device:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise ConfigError(f"device {device!r} is not there: this torch finds no CUDA GPU. Use --device cpu.")
+    if index is None:
+        index = int(os.environ.get("LOCAL_RANK", "0")) % count
+    if index >= count:
+        raise ConfigError(
+            f"device {device!r} is not there: this machine has {count} CUDA GPU(s), from cuda:0."
+        )
+    return torch.device("cuda", index)
+
+
+def pick_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Return the type that a name means; "auto" is bfloat16 on CUDA and exact float32 elsewhere.
+
+    >>> pick_precision("auto", torch.device("cpu"))
+    torch.float32
+
+    Raises:
+        UnknownName: the name is in no table.
+    """
+    chosen = lookup("precision", precision, PRECISIONS)
+    if chosen is None:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return chosen
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
+    """Return the context in which a network computes in ``precision``; float32 changes nothing."""
+    if precision == torch.float32:
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, dtype=precision)
+
+
+def to_channels_last(model: nn.Module) -> None:
+    """Lay out 2D convolutions channels-last, which CPUs and GPUs run fastest; values are untouched."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,160 @@
+"""From videos to logits, the one way that test, predict and the validation of training share.
+
+A video that cannot be read becomes an answer with an error; the callers decide what that means. The answers
+do not depend on batch size, workers or processes: every video is computed from its own views only, and they
+come back in the order of the videos.
+
+Letters: V views per video, T frames, S pixels, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gateshift.data.transforms import normalize
+from gateshift.engine.device import autocast, to_channels_last
+from gateshift.engine.progress import progress_bar
+from gateshift.engine.stopping import ignore_interrupts
+from gateshift.errors import ConfigError, VideoError
+from gateshift.models.classifier import VideoClassifier
+
+Item = tuple[Tensor, int, int]  # views (V, T, 3, S, S) uint8, label, index
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says of one video: (K,) logits averaged over its views, or why there are none."""
+
+    index: int
+    label: int
+    logits: np.ndarray | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a network is run over videos.
+
+    Attributes:
+        device: where.
+        precision: torch.float32 for exact results, or a half precision under autocast.
+        batch_size: clips per forward pass; a video with V views counts V.
+        workers: processes that decode; 0 decodes in this one.
+        progress: show a bar where stderr is a terminal.
+    """
+
+    device: torch.device
+    precision: torch.dtype = torch.float32
+    batch_size: int = 8
+    workers: int = 2
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1. Change --batch-size.")
+        if self.workers < 0:
+            raise ConfigError(f"workers is {self.workers}; it must be at least 0. Change --workers.")
+
+
+class _Share(Dataset[tuple[int, int, Tensor | None, str | None]]):
+    """Every ``step``-th video from ``first`` on; an unreadable one has the reason in place of its views."""
+
+    def __init__(self, videos: Dataset[Item], total: int, first: int, step: int) -> None:
+        self.videos = videos
+        self.indices = range(first, total, step)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> tuple[int, int, Tensor | None, str | None]:
+        index = self.indices[place]
+        try:
+            views, label, _ = self.videos[index]
+        except VideoError as error:
+            return index, -1, None, str(error)
+        return index, label, views, None
+
+
+def infer(
+    model: VideoClassifier,
+    videos: Dataset[Item],
+    total: int,
+    how: Inference,
+    *,
+    flipped: Sequence[bool],
+    label_swaps: Mapping[int, int],
+    stop_at_error: bool = False,
+) -> list[Answer]:
+    """Return an answer for each of the ``total`` videos, in their order and in every process.
+
+    The model stays in eval mode. Logits of a mirrored view are exchanged by ``label_swaps`` before the mean.
+
+    Args:
+        model: the network; it is moved to the device.
+        videos: item i is (views (V, T, 3, S, S) uint8, label, i).
+        total: number of videos.
+        how: device, precision, batch size and workers.
+        flipped: which of the V views are mirrored.
+        label_swaps: class index -> class index of the mirrored video, in both directions.
+        stop_at_error: give up after the first unreadable video; the answers are then not complete.
+    """
+    state = PartialState(cpu=how.device.type == "cpu")
+    share = _Share(videos, total, state.process_index, state.num_processes)
+    to_channels_last(model.to(how.device).eval())
+    mirror = [label_swaps.get(index, index) for index in range(model.head.out_features)]
+    answers: list[Answer] = []
+    batches = iter(_loader(share, how, len(flipped)))  # the workers fork before the bar starts its thread
+    shown = how.progress and state.is_main_process
+    with progress_bar("videos", len(share), shown=shown) as bar, torch.inference_mode():
+        for indices, labels, views, errors in batches:
+            logits = iter(() if views is None else _mean_logits(model, views, how, flipped, mirror))
+            answers += [
+                Answer(index, label, None if error else next(logits), error)
+                for index, label, error in zip(indices, labels, errors, strict=True)
+            ]
+            bar.advance(len(indices))
+            if stop_at_error and any(errors):
+                break
+    return sorted(gather_object(answers), key=lambda answer: answer.index)
+
+
+Batch = tuple[list[int], list[int], Tensor | None, list[str | None]]
+
+
+def _loader(share: _Share, how: Inference, num_views: int) -> DataLoader[Batch]:
+    return DataLoader(
+        share,  # type: ignore[arg-type]  # collate turns its items into batches
+        batch_size=max(1, how.batch_size // num_views),
+        num_workers=min(how.workers, len(share)),
+        collate_fn=_collate,
+        pin_memory=how.device.type == "cuda",
+        worker_init_fn=ignore_interrupts,
+        generator=torch.Generator(),  # or the loader would draw from the generator of training
+    )
+
+
+def _collate(items: Sequence[tuple[int, int, Tensor | None, str | None]]) -> Batch:
+    """Stack the views of the readable videos: (n, V, T, 3, S, S), or None where there are none."""
+    indices, labels, views, errors = zip(*items, strict=True)
+    readable = [view for view in views if view is not None]
+    return list(indices), list(labels), torch.stack(readable) if readable else None, list(errors)
+
+
+def _mean_logits(
+    model: VideoClassifier, views: Tensor, how: Inference, flipped: Sequence[bool], mirror: list[int]
+) -> np.ndarray:
+    """Return the logits of n videos from their views (n, V, T, 3, S, S), averaged over V: (n, K)."""
+    parts = []
+    for clips in views.flatten(0, 1).split(how.batch_size):  # bounded memory, however many views
+        clips = normalize(clips.to(how.device, non_blocking=True), model.input_spec)
+        with autocast(how.device, how.precision):
+            parts.append(model(clips).float())
+    logits = torch.cat(parts).unflatten(0, views.shape[:2])  # (n, V, K)
+    mirrored = torch.tensor(list(flipped), device=how.device)[:, None]  # (V, 1)
+    return torch.where(mirrored, logits[..., mirror], logits).mean(dim=1).cpu().numpy()

@@ -1,0 +1,189 @@
+"""A run: one directory with its config, its split, its log, and the state that a resume needs."""
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateshift.data.annotations import read_annotations, write_annotations
+from gateshift.data.records import Annotations
+from gateshift.engine.checkpoint import load_state, save_state, write_text
+from gateshift.engine.config import TrainConfig
+from gateshift.errors import ConfigError, DataError, GateshiftError
+
+LOG_COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_top1",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "mean_class_accuracy",
+    "seconds",
+    "clips_per_second",
+)
+
+
+@dataclass
+class Position:
+    """Where in training a run stands: all that is neither weights nor optimiser.
+
+    Attributes:
+        epoch: epochs finished.
+        step: batches of the running epoch that are learnt.
+        totals: loss sum, right predictions and clips of the running epoch so far.
+        seconds: time spent in the running epoch so far.
+        best: top1 and negated loss on validation of the weights that are kept.
+        history: one row per finished epoch, as in ``log.csv``.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    seconds: float = 0.0
+    best: list[float] = field(default_factory=lambda: [-1.0, float("-inf")])
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and what was decided when it was opened."""
+
+    dir: Path
+    config: TrainConfig
+    data: Path
+    annotations: Annotations
+
+    @property
+    def weights(self) -> Path:
+        """The best weights so far."""
+        return self.dir / "weights.safetensors"
+
+    @property
+    def scores(self) -> Path:
+        """Validation scores of the best weights."""
+        return self.dir / "val_scores.npz"
+
+    def save(self, position: Position, state: Mapping[str, Any]) -> None:
+        """Write the log and all that a resume needs; a kill at any moment leaves the one before or this one."""
+        save_state(self.dir / "last", {"position": vars(position), **state})
+        write_text(self.dir / "log.csv", format_log(position.history))
+
+    def load(self) -> tuple[Position, dict[str, Any] | None]:
+        """Return where the run stands, and the state of weights and optimiser (None at its start)."""
+        state = load_state(self.dir / "last")
+        if state is None:
+            return Position(), None
+        return Position(**state.pop("position")), state
+
+
+def format_log(history: Sequence[Mapping[str, float]]) -> str:
+    """Return ``log.csv`` as text.
+
+    >>> format_log([]).startswith("epoch,lr,train_loss")
+    True
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, LOG_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
+
+
+def default_run_dir(data: Path, model: str) -> Path:
+    """Return where a run goes without ``--out``: the same command finds it again.
+
+    >>> default_run_dir(Path("my/videos"), "gsm_resnet18").as_posix()
+    'runs/videos-gsm_resnet18'
+    """
+    return Path("runs") / f"{data.resolve().name}-{model}"
+
+
+def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -> Run:
+    """Start a run in ``out``, or open the one that is there if it has the same config and data.
+
+    Only the ``main`` process of several writes.
+
+    Raises:
+        ConfigError: ``out`` holds a run of another config.
+        DataError: the data has changed since the run began.
+        GateshiftError: ``out`` holds something that is no run.
+    """
+    annotations = read_annotations(data, seed=config.seed, val_fraction=config.val_fraction)
+    _require_train_and_val(annotations, data)
+    settings = out / "config.json"
+    if settings.exists():
+        recorded = _read_settings(settings)
+        _refuse_other_config(config, TrainConfig.from_json(recorded), out)
+        split = read_annotations(out / "data")
+        _refuse_other_data(annotations, split, out)
+        return Run(out, config, data, split)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise GateshiftError(f"{out} exists and is not a run. Choose an empty or new folder with --out.")
+    if main:
+        write_annotations(annotations, out / "data")
+        values = config.to_json() | {
+            "data": str(data.resolve()),
+            "classes": list(annotations.classes),
+            "command": command_line(config, data, out),
+        }
+        write_text(settings, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    return Run(out, config, data, annotations)
+
+
+def command_line(config: TrainConfig, data: Path, out: Path) -> str:
+    """Return a command that trains the same run again."""
+    words = ["gateshift", "train", str(data), "--out", str(out)]
+    defaults = TrainConfig().to_json()
+    for name, value in config.to_json().items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool) and value != defaults[name]:
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value != defaults[name]:
+            words += [f"--{flag}", str(value)]
+    return shlex.join(words)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise GateshiftError(f"{path} is not valid JSON ({error}). Choose another folder with --out.") from error
+
+
+def _require_train_and_val(annotations: Annotations, data: Path) -> None:
+    for split in ("train", "val"):
+        if not annotations.splits.get(split):
+            raise DataError(
+                f"{data} has no videos in its {split} split. Put some under {data / split}/<class>/, "
+                f"or give a folder of class folders without splits."
+            )
+
+
+def _refuse_other_config(config: TrainConfig, recorded: TrainConfig, out: Path) -> None:
+    now, then = config.to_json(), recorded.to_json()
+    changed = [f"{name} {then[name]} -> {now[name]}" for name in now if now[name] != then[name]]
+    if changed:
+        raise ConfigError(
+            f"{out} holds a run of other settings: {', '.join(changed)}. "
+            f"Give the same settings to resume it, or another --out to start anew."
+        )
+
+
+def _refuse_other_data(now: Annotations, then: Annotations, out: Path) -> None:
+    if now.classes != then.classes:
+        changed = sorted(set(now.classes) ^ set(then.classes)) or "their order"
+        raise DataError(f"the classes changed since {out} began: {changed}. Restore them, or give another --out.")
+    for split in ("train", "val"):
+        videos = [{(record.video, record.label) for record in side.splits[split]} for side in (now, then)]
+        if videos[0] != videos[1]:
+            example = min(videos[0] ^ videos[1])[0]
+            raise DataError(
+                f"the {split} videos changed since {out} began: {len(videos[0] ^ videos[1])} differ, "
+                f"such as {example!r}. Restore them, or give another --out."
+            )

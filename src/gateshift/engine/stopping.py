@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM end training after the current step, with everything saved."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """True once the process was asked to end."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __bool__(self) -> bool:
+        return self.asked
+
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """Note the request; a second one interrupts at once."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Collect SIGINT and SIGTERM while the block runs (in the main thread; elsewhere nothing is caught)."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, request.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignore_interrupts(_: int) -> None:
+    """Let a loader's worker outlive Ctrl-C, so that the main process can finish its step and save."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,1 @@
+"""Which network, wired how, with which weights."""

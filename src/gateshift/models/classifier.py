@@ -1,0 +1,89 @@
+"""VideoClassifier: frames -> features -> head -> consensus.
+
+Shapes: B clips, T frames per clip, N = B*T frames, D features, K classes, S pixels a side.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from gateshift.spec import InputSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What ``create_model`` needs to build the same architecture again.
+
+    Attributes:
+        name: a name of ``list_models``.
+        num_classes: classes, K.
+        num_segments: frames per clip, T.
+        interleave: whether gate-shift modules riffle their channels.
+        channel_ratio: fraction of the channels that gate-shift-fuse modules act on.
+        dropout: probability, before the head.
+    """
+
+    name: str
+    num_classes: int
+    num_segments: int
+    interleave: bool
+    channel_ratio: float
+    dropout: float
+
+
+class VideoClassifier(nn.Module):
+    """A 2D network applied to each frame, whose frames vote on the class of the clip.
+
+    Args:
+        backbone: network with ``forward_features``, its temporal modules in place.
+        num_features: channels of the backbone's feature maps, D.
+        spec: what was built.
+        input_spec: what the clips must look like.
+        insertion_points: ``{"name", "channels"}`` of every temporal module.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_features: int,
+        spec: ModelSpec,
+        input_spec: InputSpec,
+        insertion_points: list[dict[str, str | int]],
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.input_spec = input_spec
+        self.insertion_points = insertion_points
+        self.classes: tuple[str, ...] | None = None
+        self.backbone = backbone
+        self.dropout = nn.Dropout(spec.dropout)
+        self.head = nn.Linear(num_features, spec.num_classes)
+        nn.init.normal_(self.head.weight, std=0.001)  # as TSN: all classes start about equal
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def num_segments(self) -> int:
+        """Frames per clip, T."""
+        return self.spec.num_segments
+
+    def forward_features(self, clips: Tensor) -> Tensor:
+        """Return features of each frame: (B, T, 3, S, S) -> (B, T, D)."""
+        maps = self.backbone.forward_features(clips.flatten(0, 1))  # type: ignore[operator]  # (N, D, h, w)
+        return maps.mean((-2, -1)).unflatten(0, (-1, self.num_segments))
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Return logits by average consensus, frames voting with theirs: (B, T, D) -> (B, K)."""
+        return self.head(self.dropout(features)).mean(dim=1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, T, 3, S, S) -> logits (B, K).
+
+        Raises:
+            ValueError: the clips have another shape.
+        """
+        if clips.ndim != 5 or clips.shape[1:3] != (self.num_segments, 3):
+            raise ValueError(
+                f"clips have the shape {tuple(clips.shape)}. {self.spec.name} was made for "
+                f"(B, {self.num_segments}, 3, S, S): clips, frames per clip, colours, height, width."
+            )
+        return self.forward_head(self.forward_features(clips))

@@ -1,0 +1,151 @@
+"""Score files: written and read, added by name, and refused when they do not belong together."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gateshift.engine.scores import Scores, ensemble
+from gateshift.errors import ConfigError, DataError, ScoresMismatch
+
+CLASSES = ("push", 'pull, "slowly" <1>', "drehen ü")
+
+
+def make(seed=0, count=6):
+    rng = np.random.default_rng(seed)
+    videos = tuple(f"folder/{index}.mp4" for index in range(count))
+    return Scores(videos, np.arange(count) % 3, rng.normal(size=(count, 3)).astype(np.float32), CLASSES)
+
+
+def shuffled(scores, videos=(), classes=()):
+    """Return the same scores with videos and classes in another order."""
+    rows, columns = np.array(videos), np.array(classes)
+    return Scores(
+        tuple(scores.videos[row] for row in rows),
+        np.argsort(columns)[scores.labels[rows]],
+        scores.logits[rows][:, columns],
+        tuple(scores.classes[column] for column in columns),
+    )
+
+
+def test_save_then_load(tmp_path):
+    path = tmp_path / "new" / "scores.npz"
+    scores = make()
+    scores.save(path)
+    again = Scores.load(path)
+    assert (again.videos, again.classes) == (scores.videos, scores.classes)
+    assert np.array_equal(again.labels, scores.labels)
+    assert np.array_equal(again.logits, scores.logits)
+    assert [file.name for file in path.parent.iterdir()] == ["scores.npz"]
+
+
+def test_file_is_what_the_interface_says(tmp_path):
+    make().save(tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz", allow_pickle=False) as file:
+        assert {name: file[name].shape for name in file} == {
+            "videos": (6,),
+            "labels": (6,),
+            "logits": (6, 3),
+            "classes": (3,),
+        }
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", None])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "s.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match="score file"):
+        Scores.load(path)
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    path = tmp_path / "s.npz"
+    np.savez(path, videos=np.array(["a"], dtype=object), labels=[0], logits=[[1.0]], classes=["x"])
+    with pytest.raises(DataError, match="not a score file"):
+        Scores.load(path)
+
+
+def test_other_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "s.npz", scores=np.zeros(3))
+    with pytest.raises(DataError, match="Expected an .npz with videos"):
+        Scores.load(tmp_path / "s.npz")
+
+
+def test_adding_matches_videos_and_classes_by_name():
+    first, second = make(0), make(1)
+    total = first + shuffled(second, videos=[3, 1, 5, 0, 2, 4], classes=[2, 0, 1])
+    assert (total.videos, total.classes) == (first.videos, first.classes)
+    assert np.array_equal(total.labels, first.labels)
+    assert np.array_equal(total.logits, first.logits + second.logits)
+
+
+def test_repeated_videos_add_only_in_the_same_order():
+    scores = replace(make(), videos=("a", "a", "b", "c", "d", "e"))
+    assert np.array_equal((scores + scores).logits, 2 * scores.logits)
+    with pytest.raises(ScoresMismatch, match="'a'"):
+        scores + shuffled(scores, videos=[1, 0, 3, 2, 4, 5], classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"videos": ("x", *make().videos[1:])},
+            "different videos: 1 only in the first file .*'folder/0.mp4'.*'x'",
+        ),
+        ({"classes": ("shove", *CLASSES[1:])}, "different classes: 1 .*'push'.*'shove'"),
+        ({"labels": np.array([1, 1, 2, 0, 1, 2])}, "label of 1 of 6 videos: 'folder/0.mp4'"),
+    ],
+)
+def test_different_scores_do_not_add(change, message):
+    with pytest.raises(ScoresMismatch, match=message):
+        make() + replace(make(), **change)
+
+
+def test_shapes_have_to_agree():
+    with pytest.raises(ScoresMismatch, match="logits of shape"):
+        replace(make(), classes=("one", "two"))
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for seed, path in enumerate(paths):
+        make(seed, count=30).save(path)
+    return paths
+
+
+@pytest.mark.parametrize("weights", [None, "1,0.25", [2.0, 1.0]])
+def test_ensemble(files, weights):
+    found = ensemble(files, weights=weights)
+    first, second = {None: (1, 1), "1,0.25": (1, 0.25)}.get(
+        weights if weights is None else str(weights), (2, 1)
+    )
+    logits = first * make(0, 30).logits + second * make(1, 30).logits
+    assert found["top1"] == np.mean(logits.argmax(1) == np.arange(30) % 3)
+    assert (found["top5"], found["videos"], len(found["members"])) == (1.0, 30, 2)
+    json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [("1", "1 weights for 2"), ("1,2,3", "3 weights for 2"), ("1,x", "not numbers"), ("1,nan", "finite")],
+)
+def test_ensemble_refuses_weights(files, weights, message):
+    with pytest.raises(ConfigError, match=message):
+        ensemble(files, weights=weights)
+
+
+def test_ensemble_names_the_files_that_differ(files, tmp_path):
+    make(0, count=5).save(tmp_path / "c.npz")
+    with pytest.raises(
+        ScoresMismatch, match="a.npz' and .*c.npz': cannot add scores of different videos: 25 only"
+    ):
+        ensemble([*files, tmp_path / "c.npz"])
+
+
+def test_ensemble_needs_a_file():
+    with pytest.raises(ConfigError, match="at least one"):
+        ensemble([])

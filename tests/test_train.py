@@ -1,0 +1,169 @@
+"""Training as a whole on tiny generated videos: what it writes, what it refuses, and that it resumes exactly."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import gateshift
+from gateshift.data.shapes import generate
+from gateshift.engine.checkpoint import load_state
+from gateshift.errors import ConfigError, DataError, GateshiftError
+
+TINY = {
+    "model": "gsm_resnet18",
+    "pretrained": False,
+    "num_segments": 4,
+    "size": 32,
+    "epochs": 3,
+    "batch_size": 4,
+    "accumulate": 2,
+    "workers": 0,
+    "device": "cpu",
+}
+TIMES = {"seconds", "clips_per_second"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return generate(
+        tmp_path_factory.mktemp("tiny") / "data",
+        train_per_class=1,
+        val_per_class=1,
+        test_per_class=1,
+        size=40,
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    return out, gateshift.train(data, out=out, **TINY)
+
+
+def log_of(run):
+    rows = csv.DictReader((run / "log.csv").open())
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def assert_same_run(one, other):
+    assert log_of(one) == log_of(other)
+    for left, right in zip(load_state(one / "last").items(), load_state(other / "last").items(), strict=True):
+        if left[0] == "model":
+            assert all(torch.equal(left[1][name], right[1][name]) for name in left[1])
+    left, right = (load_file(run / "weights.safetensors") for run in (one, other))
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def command(data, out, **changes):
+    words = [sys.executable, "-m", "gateshift", "train", str(data), "--out", str(out)]
+    for name, value in {**TINY, **changes}.items():
+        flag = name.replace("_", "-")
+        words += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return words
+
+
+def test_a_run_has_all_its_files_and_answers_with_the_keys(unbroken):
+    out, answer = unbroken
+    assert set(answer) == {"run", "weights", "epochs", "top1", "best_top1", "seconds", "clips_per_second"}
+    assert answer["epochs"] == 3
+    for name in ("config.json", "weights.safetensors", "last", "log.csv", "val_scores.npz", "report.html"):
+        assert (out / name).exists(), name
+    assert len(log_of(out)) == 3
+    assert json.loads((out / "config.json").read_text())["classes"] == list(gateshift.load(out).classes)
+    assert not list(out.rglob("*.partial"))
+
+
+def test_the_kept_weights_have_the_accuracy_that_was_logged(unbroken, data):
+    out, answer = unbroken
+    tested = gateshift.test(out, data, split="val", workers=0, device="cpu")
+    assert tested["top1"] == answer["best_top1"] == max(float(row["val_top1"]) for row in log_of(out))
+
+
+def test_training_again_is_the_same_to_the_last_bit_with_any_number_of_workers(unbroken, data, tmp_path):
+    gateshift.train(data, out=tmp_path / "run", **{**TINY, "workers": 2})
+    assert_same_run(unbroken[0], tmp_path / "run")
+
+
+def test_a_finished_run_is_not_trained_again(unbroken, data):
+    out, answer = unbroken
+    before = (out / "last" / "state.pt").stat().st_mtime_ns
+    assert gateshift.train(data, out=out, **TINY) == answer
+    assert (out / "last" / "state.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_resumes_to_the_same_end(unbroken, data, tmp_path, number):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command(data, out, workers=1), stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        log = out / "log.csv"
+        if log.exists() and len(log.read_text().splitlines()) > 1:  # the first epoch is in the log
+            break
+        time.sleep(0.01)
+    process.send_signal(number)
+    said = process.communicate(timeout=120)[1]
+    if number != signal.SIGKILL:
+        assert process.returncode == 130
+        assert "The same command resumes" in said
+    assert len(log_of(out)) < 3
+    gateshift.train(data, out=out, **TINY)
+    assert_same_run(unbroken[0], out)
+
+
+def test_an_accumulated_window_is_one_larger_batch(data, tmp_path):
+    """Without batch-norm's batch statistics, 2 batches of 4 learn what one of 8 does."""
+    weights = []
+    for name, changes in (("two", {"batch_size": 4, "accumulate": 2}), ("one", {"batch_size": 8, "accumulate": 1})):
+        gateshift.train(
+            data,
+            out=tmp_path / name,
+            **{**TINY, **changes, "model": "tsn_resnet18", "partial_bn": True, "epochs": 1, "warmup_epochs": 0},
+            optimizer="sgd",
+            lr=1e-3,
+            dropout=0.0,
+            flip=False,
+        )
+        weights.append(load_file(tmp_path / name / "weights.safetensors")["head.weight"])
+    assert torch.allclose(weights[0], weights[1], atol=1e-5)
+
+
+def test_other_settings_in_the_same_folder_are_refused(unbroken, data):
+    with pytest.raises(ConfigError, match=r"lr 0.001 -> 0.5"):
+        gateshift.train(data, out=unbroken[0], **TINY, lr=0.5)
+
+
+def test_a_folder_that_is_no_run_is_refused(data, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(GateshiftError, match="is not a run"):
+        gateshift.train(data, out=tmp_path, **TINY)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_changed_data_is_refused(data, tmp_path):
+    copy = tmp_path / "data"
+    subprocess.run(["cp", "-r", data, copy], check=True)
+    out = tmp_path / "run"
+    gateshift.train(copy, out=out, **{**TINY, "epochs": 2})
+    next(iter(sorted((copy / "train").rglob("*.mp4")))).unlink()
+    with pytest.raises((DataError, ConfigError), match="changed|no video"):
+        gateshift.train(copy, out=out, **{**TINY, "epochs": 2})
+
+
+def test_a_damaged_state_is_named(data, tmp_path):
+    out = tmp_path / "run"
+    gateshift.train(data, out=out, **{**TINY, "epochs": 2})
+    (out / "last" / "state.pt").write_bytes(b"not a state")
+    with pytest.raises(GateshiftError, match=r"state\.pt cannot be read"):
+        gateshift.train(data, out=out, **{**TINY, "epochs": 2})
