@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gateshift.nn import GateShift, GateShiftFuse, InflatedConv, TemporalConv, TemporalShift
+from gateshift.nn import GateShift, GateShiftFuse, InflatedConv, TemporalConv, TemporalShift, use_fast_gates
 from gateshift.nn.functional import gate_maps, interleave, shift_time, to_clips, to_frames
 from gateshift.nn.gate_shift import count_gated
 
@@ -114,6 +114,22 @@ def test_batch_of_clips_equals_clips_alone(name):
     x = frames(batch=3).double()
     alone = torch.cat([module(clip) for clip in x.split(T)])
     torch.testing.assert_close(module(x), alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [GateShift, GateShiftFuse])
+def test_fast_gates_equal_plain_ones(make):
+    torch.manual_seed(0)
+    module = make(16, T).double()
+    nn.init.normal_(module.gate.weight)
+    x = torch.randn(2 * T, 16, 5, 7, dtype=torch.float64, requires_grad=True)
+    seen = []
+    for fast in (False, True):
+        use_fast_gates(module, fast)
+        y = module(x)
+        gradients = torch.autograd.grad(y.square().sum(), [x, *module.parameters()])
+        seen.append((y, *gradients))
+    for plain, fast in zip(*seen, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-11)
 
 
 def test_gate_maps_equal_conv3d():

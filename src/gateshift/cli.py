@@ -69,6 +69,8 @@ def run(name: str, words: list[str]) -> int:
     function = getattr(importlib.import_module(module), attribute)
     tyro = importlib.import_module("tyro")
     answer = tyro.cli(as_command(function), prog=f"gateshift {name}", args=spell_switches(function, words))
+    if int(os.environ.get("RANK", "0")):  # under a launcher, the first process answers
+        return 0
     if as_json:
         print(json.dumps(answer, ensure_ascii=False, allow_nan=False))
     else:

@@ -8,7 +8,6 @@ import numpy as np
 
 from gateshift.data.dataset import EvalViews
 from gateshift.data.folders import find_videos
-from gateshift.data.label_swaps import find_label_swaps
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.inference import Inference, infer
@@ -68,7 +67,7 @@ def predict_with(
             raise ConfigError(f"{name} is {value}; it must be at least 1. Change --{name}.")
     classes = network.classes or tuple(str(index) for index in range(network.head.out_features))
     records = [VideoRecord(video, label=0) for video, error in videos if error is None]  # no label is known
-    annotations = Annotations(Path(), classes, find_label_swaps(classes), None, "paths", {})
+    annotations = Annotations(Path(), classes, network.label_swaps, None, "paths", {})
     views = EvalViews(annotations, records, network.num_segments, network.input_spec, clips, crops)
     answers = iter(
         infer(

@@ -320,13 +320,13 @@ def _appear(rng: np.random.Generator, num_frames: int) -> Stage:
 
 
 def _put(rng: np.random.Generator, num_frames: int) -> Stage:
-    radius = rng.uniform(0.09, 0.12)
+    radius = rng.uniform(0.1, 0.13)
     slots = rng.uniform(0, 2 * np.pi) + np.arange(5) * 2 * np.pi / 5
     ring = np.stack([np.cos(slots), np.sin(slots)], axis=1)
-    middle = rng.uniform(0.45, 0.55, 2)
-    places = middle + 0.23 * ring
+    middle = 0.5 - 0.12 * ring[0] + rng.uniform(-0.03, 0.03, 2)
+    places = middle + 0.24 * ring
     others = rng.permutation(np.arange(1, 5))[: rng.integers(3, 5)]
-    outside = middle + ring[0] * (0.46 + radius) / np.abs(ring[0]).max()
+    outside = 0.5 + ring[0] * (0.46 + radius) / np.abs(ring[0]).max()
     beside = tuple((*places[i], radius * rng.uniform(0.9, 1.1)) for i in others)
     return Stage(track=_slide(outside, places[0], radius, num_frames, rng), beside=beside)
 

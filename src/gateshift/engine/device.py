@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gateshift.errors import ConfigError, lookup
+from gateshift.nn import use_fast_gates
 
 PRECISIONS: Mapping[str, torch.dtype | None] = {
     "auto": None,
@@ -82,8 +83,9 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, dtype=precision)
 
 
-def to_channels_last(model: nn.Module) -> None:
-    """Lay out 2D convolutions channels-last, which CPUs and GPUs run fastest; values are untouched."""
+def prepare_for_speed(model: nn.Module) -> None:
+    """Lay out 2D convolutions channels-last and take the fast gates: the same results up to rounding, sooner."""
+    use_fast_gates(model)
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

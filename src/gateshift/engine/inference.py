@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gateshift.data.transforms import normalize
-from gateshift.engine.device import autocast, to_channels_last
+from gateshift.engine.device import autocast, prepare_for_speed
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.stopping import ignore_interrupts
 from gateshift.errors import ConfigError, VideoError
@@ -106,7 +106,7 @@ def infer(
     """
     state = PartialState(cpu=how.device.type == "cpu")
     share = _Share(videos, total, state.process_index, state.num_processes)
-    to_channels_last(model.to(how.device).eval())
+    prepare_for_speed(model.to(how.device).eval())
     mirror = [label_swaps.get(index, index) for index in range(model.head.out_features)]
     answers: list[Answer] = []
     batches = iter(_loader(share, how, len(flipped)))  # the workers fork before the bar starts its thread

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from gateshift.data.dataset import EvalViews, TrainClips
 from gateshift.data.transforms import normalize, train_transform
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.device import autocast, pick_precision, to_channels_last
+from gateshift.engine.device import autocast, pick_precision, prepare_for_speed
 from gateshift.engine.optim import build_optimizer, freeze_batch_norms
 from gateshift.engine.run import Position, Run
 from gateshift.engine.scores import Scores
@@ -82,17 +82,18 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
         )
     torch.manual_seed(config.seed)
     build = pretrained_model if config.pretrained else create_model
-    model = build(
-        config.model,
-        len(annotations.classes),
-        config.num_segments,
-        dropout=config.dropout,
-        size=config.size or None,
-    )
-    model.classes = annotations.classes
+    with accelerator.local_main_process_first():  # one process of a machine fetches the weights
+        model = build(
+            config.model,
+            len(annotations.classes),
+            config.num_segments,
+            dropout=config.dropout,
+            size=config.size or None,
+        )
+    model.classes, model.label_swaps = annotations.classes, annotations.label_swaps
     if config.partial_bn:
         freeze_batch_norms(model)
-    to_channels_last(model)
+    prepare_for_speed(model)
     precision = pick_precision(config.precision, accelerator.device)
     swaps = annotations.swap_indices
     return Learner(

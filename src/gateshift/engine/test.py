@@ -13,7 +13,6 @@ from accelerate import PartialState
 from gateshift.data.annotations import read_annotations
 from gateshift.data.dataset import EvalViews
 from gateshift.data.folders import find_splits
-from gateshift.data.label_swaps import find_label_swaps
 from gateshift.data.lists import find_lists
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
@@ -192,7 +191,7 @@ def with_classes_of(
         return annotations, tuple(records)
     _require_known(annotations.classes, known)
     label_of = [known.index(name) for name in annotations.classes]
-    lacking = [pair for pair in find_label_swaps(known) if not set(pair) <= set(annotations.classes)]
+    lacking = [pair for pair in model.label_swaps if not set(pair) <= set(annotations.classes)]
     return (
         replace(annotations, classes=known, label_swaps=(*annotations.label_swaps, *lacking), splits={}),
         tuple(replace(record, label=label_of[record.label]) for record in records),

@@ -1,5 +1,6 @@
 """Training: the `train` command, and the loop written out."""
 
+import json
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -218,13 +219,13 @@ def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
     loss_sum, right, clips = position.totals
     if not np.isfinite(loss_sum):
         raise GateshiftError(
-            f"the training loss of epoch {position.epoch} is {loss_sum}. The state before it is kept; "
+            f"the training loss of epoch {position.epoch + 1} is {loss_sum}. The state before it is kept; "
             f"train anew with a lower --lr (it was {config.lr}) and another --out."
         )
     val = summary(scores)
     val_loss = mean_loss(scores)
     row = {
-        "epoch": position.epoch,
+        "epoch": position.epoch + 1,
         "lr": learner.optimizer.param_groups[-1]["lr"],
         "train_loss": loss_sum / clips,
         "train_top1": right / clips,
@@ -242,7 +243,7 @@ def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
             save_weights(
                 learner.model,
                 learner.run.weights,
-                recipe=str(config.to_json()),
+                recipe=json.dumps(config.to_json()),
                 accuracy={"top1": val["top1"], "mean_class_accuracy": val["mean_class_accuracy"]},
                 trained_on=str(learner.run.data),
             )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gateshift.models.classifier import VideoClassifier
-from gateshift.nn import GateShift, GateShiftFuse
+from gateshift.nn import use_fast_gates
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -24,9 +24,10 @@ def count_macs(model: VideoClassifier) -> int:
 
     def count(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         nonlocal total
-        total += _macs_of(layer, inputs[0], output)
+        total += _macs_of(layer, output)
 
     bare = copy.deepcopy(model).to("meta").eval()
+    use_fast_gates(bare, False)  # so that gates are counted as the convolutions they are
     hooks = [layer.register_forward_hook(count) for layer in bare.modules()]
     size = model.input_spec.size
     with torch.no_grad():
@@ -36,12 +37,9 @@ def count_macs(model: VideoClassifier) -> int:
     return total
 
 
-def _macs_of(layer: nn.Module, x: Tensor, y: Tensor) -> int:
+def _macs_of(layer: nn.Module, y: Tensor) -> int:
     if isinstance(layer, (nn.Conv2d, nn.Conv3d)):
         return y.numel() * layer.weight[0].numel()
     if isinstance(layer, nn.Linear):
         return y.numel() * layer.in_features
-    if isinstance(layer, (GateShift, GateShiftFuse)):
-        frames, _, height, width = x.shape  # the gate's convolution is computed without its module
-        return 2 * frames * height * width * layer.gate.weight[0].numel()
     return 0

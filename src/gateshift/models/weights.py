@@ -91,7 +91,7 @@ def save_weights(
     Args:
         model: what to write, with its classes and its input spec.
         path: a ``.safetensors`` file; missing folders are made.
-        recipe: name of the recipe it was trained with.
+        recipe: how it was trained: the name of a recipe, or the settings as JSON.
         accuracy: what was measured with it, as fractions.
         trained_on: name of its dataset.
     """
@@ -100,6 +100,7 @@ def save_weights(
         "gateshift": version("gateshift"),
         "model": asdict(model.spec),
         "classes": model.classes,
+        "label_swaps": model.label_swaps,
         "input_spec": model.input_spec.to_json(),
         "recipe": recipe,
         "accuracy": dict(accuracy or {}),
@@ -129,7 +130,8 @@ def load(model: str | Path, num_segments: int | None = None) -> VideoClassifier:
         spec = ModelSpec(**metadata["model"])
         input_spec = InputSpec.from_json(metadata["input_spec"])
         classes = metadata["classes"]
-    except (KeyError, TypeError) as error:
+        label_swaps = tuple((one, other) for one, other in metadata["label_swaps"])
+    except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path} says it is a weights file, and its metadata does not fit: {error}. "
             f"It was written by gateshift {metadata.get('gateshift')}; use that version, or train it again."
@@ -142,6 +144,7 @@ def load(model: str | Path, num_segments: int | None = None) -> VideoClassifier:
     classifier = build(spec, path)
     classifier.input_spec = input_spec
     classifier.classes = None if classes is None else tuple(classes)
+    classifier.label_swaps = label_swaps
     return classifier.eval()
 
 

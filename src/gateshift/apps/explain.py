@@ -1,0 +1,146 @@
+"""Where the gates of a trained network look: a picture and a page for one video.
+
+Letters: T frames, S pixels a side of the crop, h w of a gate plane.
+"""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gateshift.apps.gate_picture import GateRow, draw_gates
+from gateshift.apps.predict import best
+from gateshift.data.dataset import read_views
+from gateshift.data.transforms import normalize
+from gateshift.engine.checkpoint import write_atomically, write_text
+from gateshift.engine.device import pick_device
+from gateshift.errors import GateshiftError
+from gateshift.models.classifier import VideoClassifier
+from gateshift.models.weights import load
+from gateshift.nn import GateShift, GateShiftFuse
+
+DIRECTIONS = ("earlier", "later")  # what the two gates of a module do, in their order
+
+
+def explain(
+    model: str | Path, video: str | Path, *, out: Path | None = None, device: str = "auto"
+) -> dict[str, Any]:
+    """Show where the gates of a GSM or GSF model open in a video: a picture and a page.
+
+    Example: `gateshift explain runs/mine clip.mp4`
+
+    Args:
+        model: a run directory, a weights file, or the name of published weights.
+        video: a video file or a folder of frames.
+        out: folder for `gates.png` and `index.html`; `explain` in a run directory, or beside you, without.
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Returns:
+        ``gates`` and ``page``, the files; ``labels`` with their probabilities; ``modules``: for each gate its
+        module's ``name``, the ``direction`` it moves features in, its mean size ``open`` and its ``largest``.
+
+    Raises:
+        GateshiftError: the model has no gates.
+    """
+    network = load(model)
+    clip = read_views(video, network.num_segments, network.input_spec)[0]  # (T, 3, S, S)
+    gates, logits = capture_gates(network, clip, pick_device(device))
+    if not gates:
+        raise GateshiftError(
+            f"'{model}' is a {network.spec.name}, which has no gates. Explain a gsm_ or gsf_ model; "
+            "`gateshift models 'gs?_*'` lists them."
+        )
+    classes = network.classes or tuple(str(index) for index in range(len(logits)))
+    labels = best(logits, classes, top=5)
+    if out is None:
+        out = (Path(model) if Path(model).is_dir() else Path()) / "explain"
+    verdict = f": {labels[0]['label']} ({labels[0]['probability']:.0%})" if labels else ""
+    rows = gate_rows(gates)
+    sheet = draw_gates(clip.permute(0, 2, 3, 1).numpy(), rows, f"{network.spec.name}{verdict}")
+    out.mkdir(parents=True, exist_ok=True)
+    picture, page = out / "gates.png", out / "index.html"
+    write_atomically(picture, lambda partial: sheet.save(partial, "PNG"))
+    answer = {
+        "model": network.spec.name,
+        "video": str(video),
+        "labels": labels,
+        "modules": measure_gates(gates),
+    }
+    encoded = base64.b64encode(picture.read_bytes()).decode()
+    write_text(page, _render_page(answer | {"picture": encoded, "num_shown": len(rows)}))
+    return answer | {"gates": str(picture), "page": str(page)}
+
+
+def capture_gates(
+    network: VideoClassifier, clip: Tensor, device: torch.device
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Run a clip (T, 3, S, S) uint8; return the gates (2, T, h, w) of each module, and the logits (K,).
+
+    The network is left on ``device``, in eval mode.
+    """
+    gates: dict[str, np.ndarray] = {}
+
+    def keep(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, GateShift | GateShiftFuse)
+        gates[name] = module.gates(inputs[0])[0].float().cpu().numpy()
+
+    hooks = [
+        module.register_forward_pre_hook(lambda module, inputs, name=name: keep(name, module, inputs))
+        for name, module in network.backbone.named_modules()
+        if isinstance(module, GateShift | GateShiftFuse)
+    ]
+    try:
+        with torch.inference_mode():
+            logits = network.to(device).eval()(normalize(clip[None].to(device), network.input_spec))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return gates, logits[0].float().cpu().numpy()
+
+
+def measure_gates(gates: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return how open each gate is, module by module."""
+    return [
+        {
+            "name": _short(name),
+            "direction": direction,
+            "open": float(np.abs(plane).mean()),
+            "largest": float(np.abs(plane).max()),
+        }
+        for name, planes in gates.items()
+        for direction, plane in zip(DIRECTIONS, planes, strict=True)
+    ]
+
+
+def gate_rows(gates: dict[str, np.ndarray]) -> list[GateRow]:
+    """Return the rows of the picture: of each size of planes, the module that is open most."""
+    chosen: dict[tuple[int, ...], str] = {}
+    for name in sorted(gates, key=lambda name: float(np.abs(gates[name]).mean())):
+        chosen[gates[name].shape] = name
+    return [
+        GateRow(plane, (_short(name), f"moves one frame {direction}", _extent(plane)))
+        for name in gates
+        if name in chosen.values()
+        for direction, plane in zip(DIRECTIONS, gates[name], strict=True)
+    ]
+
+
+def _extent(plane: np.ndarray) -> str:
+    height, width = plane.shape[-2:]
+    return f"{height} x {width}, gates {plane.min():+.2f} to {plane.max():+.2f}"
+
+
+def _short(name: str) -> str:
+    """Return a module's name without the part that every one of them ends in."""
+    return name.removesuffix(".temporal")
+
+
+def _render_page(values: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gateshift", "apps"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("explain.html.j2").render(values)
