@@ -142,7 +142,7 @@ def test_training_has_the_released_loss_and_gradients(tmp_path: Path) -> None:
 def test_training_in_float64_is_as_near_as_float32_allows(tmp_path: Path) -> None:
     loss, norms, recorded_loss, recorded = training_gradients(torch.float64, tmp_path)
     assert loss == pytest.approx(recorded_loss, rel=1e-6)
-    # Rounding alone moves this network by as much: 2 % at worst, where a gradient is the small rest of large terms.
+    # Rounding alone moves this network by as much: 2 % at worst, where a gradient is a small rest.
     np.testing.assert_allclose(norms, recorded, rtol=0.03, atol=1e-5)
     counted = recorded > 1e-5
     assert np.median(np.abs(norms - recorded)[counted] / recorded[counted]) < 5e-4

@@ -45,7 +45,9 @@ def write_run(folder: Path, classes=NASTY, *, epochs=3, videos=12) -> Path:
     rows = [",".join(LOG_COLUMNS)]
     for epoch in range(epochs):
         share = (epoch + 1) / (epochs + 1)
-        rows.append(f"{epoch + 1},0.01,{2 - share},{share},{2.2 - share},{share * 0.9},1.0,{share},30.5,12.25")
+        rows.append(
+            f"{epoch + 1},0.01,{2 - share},{share},{2.2 - share},{share * 0.9},1.0,{share},30.5,12.25"
+        )
     (folder / "run" / "log.csv").write_text("\n".join(rows) + "\n")
     return folder / "run"
 

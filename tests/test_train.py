@@ -1,4 +1,4 @@
-"""Training as a whole on tiny generated videos: what it writes, what it refuses, and that it resumes exactly."""
+"""Training as a whole on tiny generated videos: what it writes, what it refuses, how it resumes."""
 
 import csv
 import json
@@ -71,7 +71,9 @@ def command(data, out, **changes):
     words = [sys.executable, "-m", "gateshift", "train", str(data), "--out", str(out)]
     for name, value in {**TINY, **changes}.items():
         flag = name.replace("_", "-")
-        words += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        words += (
+            [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        )
     return words
 
 
@@ -108,7 +110,10 @@ def test_a_finished_run_is_not_trained_again(unbroken, data):
 def test_a_stopped_run_resumes_to_the_same_end(unbroken, data, tmp_path, number):
     out = tmp_path / "run"
     process = subprocess.Popen(
-        command(data, out, workers=1), stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command(data, out, workers=1),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -130,7 +135,9 @@ def test_an_accumulated_window_has_the_gradient_of_one_batch(data, tmp_path):
     config = TrainConfig(model="tsn_resnet18", pretrained=False, num_segments=4, size=32, dropout=0.0)
     learner = build_learner(open_run(tmp_path / "run", config, data), Accelerator(cpu=True), workers=0)
     learner.model.eval()  # batch-norm sees its own batch in training, which no accumulation can mend
-    clips = torch.randint(256, (6, 4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    clips = torch.randint(
+        256, (6, 4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     labels = torch.arange(6)
     gradients = []
     for parts in ([6], [4, 2]):
@@ -170,3 +177,17 @@ def test_a_damaged_state_is_named(data, tmp_path):
     (out / "last" / "state.pt").write_bytes(b"not a state")
     with pytest.raises(GateshiftError, match=r"state\.pt cannot be read"):
         gateshift.train(data, out=out, **{**TINY, "epochs": 2})
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_video_is_named_without_a_traceback(data, tmp_path, workers):
+    copy = tmp_path / "data"
+    subprocess.run(["cp", "-r", data, copy], check=True)
+    broken = min((copy / "train").rglob("*.mp4"))
+    broken.write_bytes(broken.read_bytes()[:200])
+    answer = subprocess.run(
+        command(copy, tmp_path / "run", workers=workers), capture_output=True, text=True, timeout=120
+    )
+    assert answer.returncode == 2
+    assert broken.name in answer.stderr
+    assert "Traceback" not in answer.stderr

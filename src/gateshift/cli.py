@@ -20,7 +20,10 @@ COMMANDS = {  # name -> (module:function, one line of help)
     "compare": ("gateshift.apps.compare:compare", "one backbone under several temporal modules"),
     "ensemble": ("gateshift.engine.scores:ensemble", "add the saved scores of several models"),
     "info": ("gateshift.apps.info:info", "parameters, MACs and insertion points of a model"),
-    "convert": ("gateshift.apps.convert:convert", "the authors' GSM / GSF checkpoints to this project's weights"),
+    "convert": (
+        "gateshift.apps.convert:convert",
+        "the authors' GSM / GSF checkpoints to this project's weights",
+    ),
     "models": ("gateshift.models.registry:models", "the models there are"),
     "datasets": ("gateshift.data.catalog:datasets", "the datasets that are known by name"),
     "recipes": ("gateshift.engine.recipes:recipes", "named training settings"),

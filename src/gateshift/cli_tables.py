@@ -45,7 +45,9 @@ def train_table(answer: Answer) -> list[Any]:
 
 def test_table(answer: Answer) -> list[Any]:
     """Show accuracies and the per-class table."""
-    per_class = [(row["class"], row["videos"], percent_or_dash(row["accuracy"])) for row in answer["per_class"]]
+    per_class = [
+        (row["class"], row["videos"], percent_or_dash(row["accuracy"])) for row in answer["per_class"]
+    ]
     return [
         rows(("class", "videos", "accuracy"), per_class),
         f"top-1 {percent(answer['top1'])}, top-5 {percent(answer['top5'])}, mean class accuracy "
@@ -62,7 +64,9 @@ def predict_table(answer: Answer) -> list[Any]:
     """Show the labels of each video, or why it could not be read."""
     lines = []
     for row in answer["predictions"]:
-        text = row["error"] or ", ".join(f"{label['label']} {label['probability']:.1%}" for label in row["labels"])
+        text = row["error"] or ", ".join(
+            f"{label['label']} {label['probability']:.1%}" for label in row["labels"]
+        )
         lines.append((row["video"], text))
     failed = sum(1 for row in answer["predictions"] if row["error"])
     table = Table("video", "labels", show_lines=False)
@@ -124,7 +128,8 @@ def convert_table(answer: Answer) -> list[Any]:
 def demo_table(answer: Answer) -> list[Any]:
     """Show both networks side by side and where the report is."""
     lines = [
-        (name.upper(), percent(answer[name]["top1"]), percent(answer[name]["pairs_top1"])) for name in ("tsn", "gsm")
+        (name.upper(), percent(answer[name]["top1"]), percent(answer[name]["pairs_top1"]))
+        for name in ("tsn", "gsm")
     ]
     return [
         rows(("network", "top-1", "right pair"), lines, title="videos with unseen shapes and backgrounds"),

@@ -41,5 +41,5 @@ class InputSpec:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "InputSpec":
         """Return the spec that ``to_json`` wrote."""
-        fixed = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        return cls(**fixed)
+        fixed: dict[str, Any] = dict(values)
+        return cls(**fixed | {key: tuple(fixed[key]) for key in ("mean", "std")})

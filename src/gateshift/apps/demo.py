@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from gateshift.apps.explain import explain
 from gateshift.apps.predict import predict
-from gateshift.data.shapes import PAIRS, generate, render, write_video
+from gateshift.data.shapes import CLASSES, PAIRS, generate, render, write_video
 from gateshift.engine.checkpoint import write_text
 from gateshift.engine.config import TrainConfig
+from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.progress import console
 from gateshift.engine.scores import Scores
 from gateshift.engine.test import test
@@ -21,6 +21,7 @@ from gateshift.engine.train import train_config
 from gateshift.errors import ConfigError
 
 MINUTES = 5.0
+NEW_CLASS = "pushing something from left to right"
 CONFIG = TrainConfig(
     model="gsm_resnet18",
     pretrained=False,
@@ -48,13 +49,13 @@ def demo(
 
     Example: `gateshift demo --out runs/demo`
 
-    The videos come in pairs of classes that are each other's time reversal, so a network that cannot see the
-    order of frames gets at most half of them right. TSN and GSM have the same backbone and budget; test videos
-    have shapes and backgrounds that training never saw. The same command again resumes.
+    The videos come in pairs of classes that are each other's time reversal, so a network that cannot see
+    the order of frames gets at most half of them right. TSN and GSM have the same backbone and budget; the
+    test videos have shapes and backgrounds that training never saw. The same command again resumes.
 
     Args:
         out: folder for the data, both runs, `report.html` and `results.json`.
-        minutes: about how long both trainings may take together on two CPU cores; fewer minutes are fewer epochs.
+        minutes: about how long both trainings may take on two CPU cores; fewer minutes are fewer epochs.
         seed: decides the videos and both trainings.
         workers: processes that read videos.
         device: auto, cpu, cuda or mps.
@@ -84,6 +85,43 @@ def demo(
     results["gates"] = explain(out / "gsm", video, out=out / "explain", device=device)["gates"]
     results["report"] = str(out / "report.html")
     results["seconds"] = round(time.monotonic() - started, 1)
-    write_text(out / "report.html", render_page(out, results))
+    write_text(out / "report.html", render_page("demo.html.j2", page_values(out, data, results)))
     write_text(out / "results.json", json.dumps(results, indent=2) + "\n")
     return results
+
+
+def pairs_top1(scores: Scores) -> float:
+    """Return how often the predicted class is of the right pair, whichever direction."""
+    pair_of = {name: index for index, pair in enumerate(PAIRS) for name in pair}
+    pairs = np.array([pair_of[name] for name in scores.classes])
+    return float((pairs[scores.logits.argmax(1)] == pairs[scores.labels]).mean())
+
+
+def write_new_video(path: Path, seed: int) -> Path:
+    """Write a video that is in no split, with unseen shapes and background, of NEW_CLASS."""
+    frames, _ = render(
+        NEW_CLASS, np.random.default_rng((seed, 1_000_003)), size=CONFIG.size * 5 // 4, unseen=True
+    )
+    write_video(path, frames)
+    return path
+
+
+def page_values(out: Path, data: Path, results: dict[str, Any]) -> dict[str, Any]:
+    """Return all that the page shows."""
+    examples = [
+        {"name": name, "source": data_uri((data / "test" / name / "00000.mp4").read_bytes(), "video/mp4")}
+        for pair in PAIRS
+        for name in pair
+    ]
+    new = {
+        "truth": NEW_CLASS,
+        "source": data_uri((out / "new.mp4").read_bytes(), "video/mp4"),
+        "labels": results["predictions"][0]["labels"][:3],
+    }
+    return results | {
+        "num_classes": len(CLASSES),
+        "num_videos": len(Scores.load(out / "gsm" / "test_scores.npz").videos),
+        "examples": examples,
+        "new": new,
+        "gates": data_uri(Path(results["gates"]).read_bytes(), "image/png"),
+    }

@@ -3,11 +3,9 @@
 Letters: T frames, S pixels a side of the crop, h w of a gate plane.
 """
 
-import base64
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,6 +16,7 @@ from gateshift.data.dataset import read_views
 from gateshift.data.transforms import normalize
 from gateshift.engine.checkpoint import write_atomically, write_text
 from gateshift.engine.device import pick_device
+from gateshift.engine.pages import data_uri, render_page
 from gateshift.errors import GateshiftError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.weights import load
@@ -70,8 +69,8 @@ def explain(
         "labels": labels,
         "modules": measure_gates(gates),
     }
-    encoded = base64.b64encode(picture.read_bytes()).decode()
-    write_text(page, _render_page(answer | {"picture": encoded, "num_shown": len(rows)}))
+    shown = {"picture": data_uri(picture.read_bytes(), "image/png"), "num_rows": len(rows)}
+    write_text(page, render_page("explain.html.j2", answer | shown))
     return answer | {"gates": str(picture), "page": str(page)}
 
 
@@ -137,10 +136,3 @@ def _extent(plane: np.ndarray) -> str:
 def _short(name: str) -> str:
     """Return a module's name without the part that every one of them ends in."""
     return name.removesuffix(".temporal")
-
-
-def _render_page(values: dict[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gateshift", "apps"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("explain.html.j2").render(values)

@@ -93,18 +93,18 @@ def _rings(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 
 def _checks(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    count = rng.uniform(3, 7)
+    count = rng.uniform(2, 5)
     return (np.floor(x * count) + np.floor(y * count)) % 2
 
 
-def _dots(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    count = rng.uniform(8, 16)
-    return np.clip(0.5 + 1.5 * np.sin(count * x) * np.sin(count * y), 0, 1)
+def _rays(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    centre = rng.uniform(-0.6, 0.6, 2)
+    return 0.5 + 0.5 * np.sin(rng.integers(6, 14) * np.arctan2(y - centre[1], x - centre[0]))
 
 
 Field = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 TRAIN_BACKGROUNDS: tuple[Field, ...] = (_ramp, _stripes, _planks, _clouds)
-TEST_BACKGROUNDS: tuple[Field, ...] = (_rings, _checks, _dots)
+TEST_BACKGROUNDS: tuple[Field, ...] = (_rings, _checks, _rays)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 
 
 def prepare_for_speed(model: nn.Module) -> None:
-    """Lay out 2D convolutions channels-last and take the fast gates: the same results up to rounding, sooner."""
+    """Lay out 2D convolutions channels-last and take the fast gates: the same up to rounding, sooner."""
     use_fast_gates(model)
     for parameter in model.parameters():
         if parameter.dim() == 4:

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from gateshift.data.dataset import EvalViews, TrainClips
 from gateshift.data.transforms import normalize, train_transform
@@ -24,7 +24,7 @@ from gateshift.engine.run import Position, Run
 from gateshift.engine.scores import Scores
 from gateshift.engine.stopping import ignore_interrupts
 from gateshift.engine.test import score
-from gateshift.errors import ConfigError
+from gateshift.errors import ConfigError, VideoError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.registry import create_model
 from gateshift.models.weights import pretrained_model
@@ -123,19 +123,48 @@ def epoch_batches(num_videos: int, config: TrainConfig, epoch: int) -> list[np.n
     return np.split(order, range(config.batch_size, num_videos, config.batch_size))
 
 
+class _OrReason(Dataset[Any]):
+    """Training clips, with the reason in place of one that cannot be read: tracebacks help nobody."""
+
+    def __init__(self, clips: TrainClips) -> None:
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.clips[index]
+        except VideoError as error:
+            return str(error)
+
+
+def _collate(items: list[Any]) -> Any:
+    reasons = [item for item in items if isinstance(item, str)]
+    return reasons[0] if reasons else default_collate(items)
+
+
 def load_batches(learner: Learner, batches: list[np.ndarray], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield this process's share of each batch: clips (b, T, 3, S, S) uint8 and labels (b,), on the device."""
+    """Yield this process's share of each batch: clips (b, T, 3, S, S) uint8 and labels (b,), on the device.
+
+    Raises:
+        VideoError: a video cannot be read.
+    """
     rank, world = learner.accelerator.process_index, learner.accelerator.num_processes
     learner.train_clips.set_epoch(epoch)
     loader: DataLoader[Any] = DataLoader(
-        learner.train_clips,
+        _OrReason(learner.train_clips),
+        collate_fn=_collate,
         batch_sampler=[batch[rank::world].tolist() for batch in batches],
         num_workers=learner.workers,
         worker_init_fn=ignore_interrupts,
         generator=torch.Generator(),  # or the loader would draw from the generator of training
         pin_memory=learner.device.type == "cuda",
     )
-    for clips, labels, _ in loader:
+    for batch in loader:
+        if isinstance(batch, str):
+            raise VideoError(f"{batch} Mend or remove the video; the run is kept up to its last save.")
+        clips, labels, _ = batch
         yield (
             clips[:, 0].to(learner.device, non_blocking=True),
             labels.to(learner.device, non_blocking=True),

@@ -1,6 +1,7 @@
 """The optimiser and its schedule: warm-up, then one cosine."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,13 +26,16 @@ def learning_rate(epoch: float, *, lr: float, warmup_epochs: int, epochs: int) -
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimiser over two groups: the backbone's own layers, and all that starts untrained."""
-    own, new = [], []
+    own: list[nn.Parameter] = []
+    new: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             inherited = name.startswith("backbone.") and ".temporal." not in name
             (own if inherited else new).append(parameter)
-    groups = [{"params": own, "factor": config.backbone_lr}, {"params": new, "factor": 1.0}]
-    groups = [group for group in groups if group["params"]]
+    groups: list[dict[str, Any]] = [
+        {"params": own, "factor": config.backbone_lr},
+        {"params": new, "factor": 1.0},
+    ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
     return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)

@@ -29,7 +29,10 @@ def plan_lines(
     train, val = annotations.splits["train"], annotations.splits["val"]
     start = "ImageNet weights" if config.pretrained else "random weights"
     lines = [
-        ("data", f"{run.data}: {len(train)} videos to train on, {len(val)} to validate ({annotations.source})"),
+        (
+            "data",
+            f"{run.data}: {len(train)} videos to train on, {len(val)} to validate ({annotations.source})",
+        ),
         ("classes", f"{len(annotations.classes)}: {', '.join(annotations.classes[:12])}{_more(annotations)}"),
         ("mirror", _swaps(annotations) if config.flip else "off"),
         ("model", f"{config.model} from {start}, {config.num_segments} frames of {spec.size} px"),
@@ -41,8 +44,8 @@ def plan_lines(
         ("batch", f"{config.batch_size} x {config.accumulate} = {config.effective_batch} clips a step"),
         (
             "learning rate",
-            f"{config.lr:g} ({config.optimizer}; backbone x {config.backbone_lr:g}), {config.warmup_epochs} of "
-            f"{config.epochs} epochs warm-up, then a cosine by {config.schedule}",
+            f"{config.lr:g} ({config.optimizer}; backbone x {config.backbone_lr:g}), "
+            f"{config.warmup_epochs} of {config.epochs} epochs warm-up, then a cosine by {config.schedule}",
         ),
         (
             "regularisers",

@@ -21,8 +21,9 @@ class Bar:
 
     def advance(self, steps: int = 1, note: str | None = None) -> None:
         """Move on by ``steps``."""
-        fields = {} if note is None else {"note": note}
-        self._progress.update(self._task, advance=steps, **fields)
+        self._progress.update(self._task, advance=steps)
+        if note is not None:
+            self._progress.update(self._task, note=note)
 
 
 @contextmanager
@@ -36,5 +37,7 @@ def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterato
         TextColumn("{task.fields[note]}"),
     )
     target = console()
-    with Progress(*columns, console=target, transient=True, disable=not (shown and target.is_terminal)) as bar:
+    with Progress(
+        *columns, console=target, transient=True, disable=not (shown and target.is_terminal)
+    ) as bar:
         yield Bar(bar, description, total)

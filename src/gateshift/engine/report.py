@@ -3,7 +3,6 @@
 The page holds everything it shows and asks no network for anything.
 """
 
-import base64
 import csv
 import io
 import json
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from torch.nn import functional as F
 
@@ -23,6 +21,7 @@ from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.chart import Chart, line_chart
 from gateshift.engine.checkpoint import write_text
 from gateshift.engine.metrics import summary
+from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.scores import Scores
 from gateshift.engine.test import record_name
 from gateshift.errors import DataError, VideoError
@@ -64,15 +63,8 @@ def write_report(run_dir: Path) -> Path:
     Raises:
         DataError: the directory holds no run, or one that has not finished an epoch.
     """
-    environment = Environment(
-        loader=PackageLoader("gateshift.engine", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     path = run_dir / "report.html"
-    write_text(path, environment.get_template("report.html.j2").render(page_values(run_dir)))
+    write_text(path, render_page("report.html.j2", page_values(run_dir)))
     return path
 
 
@@ -103,7 +95,7 @@ def page_values(run_dir: Path) -> dict[str, Any]:
         "as_table": len(scores.classes) <= MOST_CLASSES_IN_TABLE,
         "mistaken_for": mistaken_for(measured["confusion"], scores.classes),
         "worst": worst_clips(scores, annotations),
-        "gates": _data_uri(gates.read_bytes(), "png") if gates.is_file() else None,
+        "gates": data_uri(gates.read_bytes(), "image/png") if gates.is_file() else None,
     }
 
 
@@ -252,8 +244,4 @@ def film_strip(annotations: Annotations, record: VideoRecord) -> str:
     frames = F.pad(views[0], (0, 2)).permute(2, 0, 3, 1).flatten(1, 2)  # (T, 3, S, S) -> (S, T * (S + 2), 3)
     buffer = io.BytesIO()
     Image.fromarray(frames.numpy()).save(buffer, "JPEG", quality=80)
-    return _data_uri(buffer.getvalue(), "jpeg")
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return data_uri(buffer.getvalue(), "image/jpeg")

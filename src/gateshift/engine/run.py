@@ -70,7 +70,7 @@ class Run:
         return self.dir / "val_scores.npz"
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Write the log and all that a resume needs; a kill at any moment leaves the one before or this one."""
+        """Write the log and all that a resume needs; a kill leaves the state before or this one."""
         save_state(self.dir / "last", {"position": vars(position), **state})
         write_text(self.dir / "log.csv", format_log(position.history))
 
@@ -153,7 +153,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise GateshiftError(f"{path} is not valid JSON ({error}). Choose another folder with --out.") from error
+        raise GateshiftError(
+            f"{path} is not valid JSON ({error}). Choose another folder with --out."
+        ) from error
 
 
 def _require_train_and_val(annotations: Annotations, data: Path) -> None:
@@ -178,7 +180,9 @@ def _refuse_other_config(config: TrainConfig, recorded: TrainConfig, out: Path) 
 def _refuse_other_data(now: Annotations, then: Annotations, out: Path) -> None:
     if now.classes != then.classes:
         changed = sorted(set(now.classes) ^ set(then.classes)) or "their order"
-        raise DataError(f"the classes changed since {out} began: {changed}. Restore them, or give another --out.")
+        raise DataError(
+            f"the classes changed since {out} began: {changed}. Restore them, or give another --out."
+        )
     for split in ("train", "val"):
         videos = [{(record.video, record.label) for record in side.splits[split]} for side in (now, then)]
         if videos[0] != videos[1]:

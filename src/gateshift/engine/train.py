@@ -76,7 +76,7 @@ def train(
     Settings that are left out come from the recipe; `gateshift recipes` shows its values.
 
     Args:
-        data: folder of class sub-folders (optionally under train/ val/ test/), or a folder with prepared lists.
+        data: folder of class sub-folders (optionally under train/ val/ test/), or a folder with lists.
         recipe: named settings to start from.
         out: run directory; by default runs/<data>-<model>.
         model: name of the model; see `gateshift models`.
@@ -145,9 +145,7 @@ def train_config(
     """Train what ``config`` says on ``data``; the same call again resumes. Returns what `train` returns."""
     where = pick_device(device)
     accelerator = Accelerator(cpu=where.type == "cpu")
-    run = open_run(
-        out or default_run_dir(data, config.model), config, data, main=accelerator.is_main_process
-    )
+    run = open_run(out or default_run_dir(data, config.model), config, data, main=accelerator.is_main_process)
     accelerator.wait_for_everyone()
     learner = build_learner(run, accelerator, workers)
     position, state = run.load()
@@ -305,8 +303,8 @@ def epoch_bar(learner: Learner, position: Position, num_batches: int) -> Abstrac
 def stopped_message(run: Run, position: Position) -> str:
     """Say what was saved and how to go on."""
     return (
-        f"stopped in epoch {position.epoch + 1} after batch {position.step}; everything is saved in {run.dir}. "
-        f"The same command resumes."
+        f"stopped in epoch {position.epoch + 1} after batch {position.step}; everything is saved in "
+        f"{run.dir}. The same command resumes."
     )
 
 

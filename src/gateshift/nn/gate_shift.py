@@ -145,7 +145,7 @@ def _gates(x: Tensor, module: GateShift | GateShiftFuse) -> Tensor:
     if not module.fast_gates:
         clips = to_clips(x, module.num_segments).contiguous()
         return module.gate(module.norm(clips).relu()).tanh()
-    active = module.norm(x.unsqueeze(2)).squeeze(2).relu()  # statistics over all frames: no need to form clips
+    active = module.norm(x.unsqueeze(2)).squeeze(2).relu()  # its statistics are over all frames of all clips
     assert module.gate.bias is not None
     return gate_maps(active, module.gate.weight, module.gate.bias, module.num_segments).tanh()
 

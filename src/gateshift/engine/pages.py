@@ -1,0 +1,28 @@
+"""Pages for people: one self-contained HTML file each, which asks no network for anything."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def render_page(template: str, values: Mapping[str, Any]) -> str:
+    """Fill in one of the templates of ``engine/templates``; what users named is escaped."""
+    environment = Environment(
+        loader=PackageLoader("gateshift.engine", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return ``content`` as a link that carries it.
+
+    >>> data_uri(b"hi", "text/plain")
+    'data:text/plain;base64,aGk='
+    """
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
