@@ -18,4 +18,4 @@ def test_record_is_consistent(name):
 
 
 def test_listing_is_json():
-    assert [row["dataset"] for row in json.loads(json.dumps(datasets()))] == list(DATASETS)
+    assert [row["dataset"] for row in json.loads(json.dumps(datasets()))["datasets"]] == list(DATASETS)

@@ -56,7 +56,7 @@ def test_help_lists_all_commands():
         (["train", "no/such/folder"], "no/such/folder"),
         (["info", "gsm_resent50"], "Did you mean gsm_resnet50"),
         (["test", "no/such/run", "no/such/data"], "no/such/run"),
-        (["predict", "no/such/run", "x.mp4"], "no/such/run"),
+        (["predict", "no/such/run", "x.mp4"], "x.mp4"),
         (["train", ".", "--epochs", "0"], "epochs is 0"),
         (["train", ".", "--recipe", "papr"], "Did you mean paper"),
         (["train", ".", "--epoch", "3"], "--epoch"),

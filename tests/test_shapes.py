@@ -144,13 +144,18 @@ def test_other_seed_gives_other_videos():
     assert not np.array_equal(frames, render(CLASSES[0], rng(1))[0])
 
 
-def test_a_broken_off_generation_is_done_again(dataset, tmp_path):
-    left_over = tmp_path / "data.partial" / "train"
-    left_over.mkdir(parents=True)
-    (tmp_path / "data").mkdir()
+def test_a_broken_off_generation_leaves_nothing(tmp_path, monkeypatch):
+    def stop(path, frames):
+        raise KeyboardInterrupt
+
+    (tmp_path / "data").mkdir()  # an empty folder may be there
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("gateshift.data.shapes.write_video", stop)
+        generate(tmp_path / "data", **SMALL)
+    assert [path.name for path in tmp_path.rglob("*")] == ["data"]
     out = generate(tmp_path / "data", **(SMALL | {"train_per_class": 1}))
     assert json.loads((out / "dataset.json").read_text())["classes"] == list(CLASSES)
-    assert not left_over.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_refusals(dataset, tmp_path):

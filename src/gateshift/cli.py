@@ -106,7 +106,7 @@ def spell_switches(function: Callable[..., Any], words: list[str]) -> list[str]:
     hints = get_type_hints(function)
     switches = {f"--{name.replace('_', '-')}" for name, hint in hints.items() if hint == bool | None}
     spelled = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         if word in switches and after not in ("True", "False", "None"):
             spelled += [word, "True"]
         elif word.replace("--no-", "--", 1) in switches and word.startswith("--no-"):

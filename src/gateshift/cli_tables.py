@@ -137,6 +137,20 @@ def demo_table(answer: Answer) -> list[Any]:
     ]
 
 
+def datasets_table(answer: Answer) -> list[Any]:
+    """Show the datasets with where they come from; the rest of their facts is in the JSON."""
+    lines = [(row["dataset"], row["num_classes"], row["homepage"]) for row in answer["datasets"]]
+    return [rows(("dataset", "classes", "homepage"), lines)]
+
+
+def recipes_table(answer: Answer) -> list[Any]:
+    """Show the settings side by side, one column per recipe."""
+    records = answer["recipes"]
+    names = [name for name in records[0] if name != "recipe"]
+    lines = [[name, *("-" if row[name] is None else row[name] for row in records)] for name in names]
+    return [rows(("setting", *(row["recipe"] for row in records)), lines)]
+
+
 def listing(key: str) -> Callable[[Answer], list[Any]]:
     """Return a function that shows the list of records under ``key``."""
 
@@ -159,6 +173,6 @@ TABLES: Mapping[str, Callable[[Answer], list[Any]]] = {
     "convert": convert_table,
     "demo": demo_table,
     "models": listing("models"),
-    "datasets": listing("datasets"),
-    "recipes": listing("recipes"),
+    "datasets": datasets_table,
+    "recipes": recipes_table,
 }

@@ -12,6 +12,8 @@ from gateshift.models.weights import save_weights
 def convert(original: Path, out: Path, *, num_segments: int, dataset: str | None = None) -> dict[str, Any]:
     """Turn a checkpoint of the authors' GSM or GSF code into a weights file.
 
+    Example: `gateshift convert model_best.pth.tar gsm.safetensors --num-segments 8 --dataset something-v1`
+
     Model, number of classes and channel ratio are read from its tensors.
 
     Args:

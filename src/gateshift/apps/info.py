@@ -11,6 +11,8 @@ from gateshift.models.registry import MODELS, create_model
 def info(model: str, *, num_segments: int = 8, num_classes: int = 174) -> dict[str, Any]:
     """Return parameters, multiply-accumulates of one clip, and insertion points of a model.
 
+    Example: `gateshift info gsm_bninception --num-segments 8`
+
     Args:
         model: a name of `gateshift models`.
         num_segments: frames per clip, T.

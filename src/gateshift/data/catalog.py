@@ -96,6 +96,9 @@ DATASETS = {
 }
 
 
-def datasets() -> list[dict[str, Any]]:
-    """Return the datasets that have a name here, and their facts."""
-    return [{"dataset": name} | asdict(spec) for name, spec in DATASETS.items()]
+def datasets() -> dict[str, list[dict[str, Any]]]:
+    """List the datasets that have a name here, and their facts.
+
+    Example: `gateshift datasets`
+    """
+    return {"datasets": [{"dataset": name} | asdict(spec) for name, spec in DATASETS.items()]}

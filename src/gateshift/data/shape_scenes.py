@@ -87,6 +87,11 @@ def _clouds(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return 0.5 + sum(np.sin(a * x + b * y + c) for a, b, c in waves) / 8
 
 
+def _weave(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    across, down = rng.uniform(6, 20, 2)
+    return 0.5 + 0.25 * (np.sin(across * x) + np.sin(down * y))
+
+
 def _rings(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     centre = rng.uniform(-0.6, 0.6, 2)
     return 0.5 + 0.5 * np.sin(rng.uniform(10, 25) * np.hypot(x - centre[0], y - centre[1]))
@@ -103,7 +108,7 @@ def _rays(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 Field = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
-TRAIN_BACKGROUNDS: tuple[Field, ...] = (_ramp, _stripes, _planks, _clouds)
+TRAIN_BACKGROUNDS: tuple[Field, ...] = (_ramp, _stripes, _planks, _clouds, _weave)
 TEST_BACKGROUNDS: tuple[Field, ...] = (_rings, _checks, _rays)
 
 
@@ -230,7 +235,7 @@ def _background(field: Field, rng: np.random.Generator, size: int) -> tuple[np.n
     x = np.cos(turn) * axis[None, :] - np.sin(turn) * axis[:, None]
     y = np.sin(turn) * axis[None, :] + np.cos(turn) * axis[:, None]
     first = rng.uniform(30, 225, 3)
-    second = np.clip(first + rng.uniform(-60, 60, 3), 0, 255)
+    second = np.clip(first + rng.uniform(-45, 45, 3), 0, 255)
     level = np.clip(field(x, y, rng), 0, 1)[..., None]
     return first + (second - first) * level, [first, second]
 

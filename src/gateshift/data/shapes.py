@@ -5,10 +5,11 @@ frames in reverse, and no compression artefact betrays which of the two it is.
 """
 
 import json
-import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
@@ -88,27 +89,19 @@ def generate(
     """
     out = Path(out)
     plan = _Plan(seed, train_per_class, val_per_class, test_per_class, size, num_frames)
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        _require_same(out, plan)
+    if _is_complete(out, plan):
         return out
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    scenes = list(plan.scenes())
-    for split, pair, number, scene_seed in track(scenes, "generating videos", console=Console(stderr=True)):
-        frames, _ = render(
-            pair[0],
-            np.random.default_rng(scene_seed),
-            size=size,
-            num_frames=num_frames,
-            unseen=split == "test",
-        )
-        for name, ordered in zip(pair, (frames, frames[::-1]), strict=True):
-            write_video(partial / split / name / f"{number:05d}.mp4", ordered)
-    description = {"classes": CLASSES, "label_swaps": LABEL_SWAPS, "source": plan.describe()}
-    (partial / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    if out.exists():
-        out.rmdir()
-    return partial.rename(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f"{out.name}.", dir=out.parent) as room:
+        partial = Path(room, "data")
+        _write_videos(partial, plan)
+        description = {"classes": CLASSES, "label_swaps": LABEL_SWAPS, "source": plan.describe()}
+        (partial / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        with suppress(OSError):  # another process was sooner; what it wrote is looked at
+            partial.replace(out)
+    if not _is_complete(out, plan):
+        raise ConfigError(f"'{out}' cannot be written. Give a folder in a place that can.")
+    return out
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
@@ -125,11 +118,28 @@ def write_video(path: Path, frames: np.ndarray) -> None:
         container.mux(stream.encode())
 
 
-def _require_same(out: Path, plan: _Plan) -> None:
-    """Refuse a folder that is not the complete dataset of ``plan``."""
-    file = out / "dataset.json"
+def _write_videos(folder: Path, plan: _Plan) -> None:
+    """Draw and write every video of the plan."""
+    for split, pair, number, seed in track(
+        list(plan.scenes()), "drawing videos", console=Console(stderr=True), transient=True
+    ):
+        frames, _ = render(
+            pair[0],
+            np.random.default_rng(seed),
+            size=plan.size,
+            num_frames=plan.num_frames,
+            unseen=split == "test",
+        )
+        for name, ordered in zip(pair, (frames, frames[::-1]), strict=True):
+            write_video(folder / split / name / f"{number:05d}.mp4", ordered)
+
+
+def _is_complete(out: Path, plan: _Plan) -> bool:
+    """Tell whether ``out`` holds the dataset of ``plan``; refuse to write over anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
     try:
-        source = json.loads(file.read_text(encoding="utf-8"))["source"]
+        source = json.loads((out / "dataset.json").read_text(encoding="utf-8"))["source"]
     except (OSError, ValueError, KeyError, TypeError):
         source = None
     if source != plan.describe():
@@ -137,3 +147,4 @@ def _require_same(out: Path, plan: _Plan) -> None:
             f"'{out}' holds something else than this generated dataset. "
             "Give another folder, or remove this one to generate it anew."
         )
+    return True

@@ -150,6 +150,8 @@ def _examples(names: Sequence[str], before: str = "", after: str = "", most: int
 def ensemble(files: Sequence[Path], *, weights: str | Sequence[float] | None = None) -> dict[str, Any]:
     """Add the scores of several models for the same videos and measure the sum.
 
+    Example: `gateshift ensemble eight.npz twelve.npz --weights 1,0.5`
+
     Args:
         files: score files, as `gateshift test --save-scores` writes them.
         weights: one factor per file, as numbers or "1,0.5"; all 1 where not given.

@@ -40,6 +40,8 @@ def test(
 ) -> dict[str, Any]:
     """Measure a model on a dataset: accuracy, per class and over all, and the confusion matrix.
 
+    Example: `gateshift test runs/mine my_videos --clips 2 --crops 3 --save-scores mine.npz`
+
     Classes of the data and of the model are matched by name; the data may hold only some of them. The
     logits of a video are the mean over its views (clips x crops), before any softmax.
 

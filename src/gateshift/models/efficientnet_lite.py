@@ -101,7 +101,8 @@ class EfficientNetLite(nn.Module):
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    # The weights were trained with momentum 0.01: too slow for the few hundred steps of a small data set.
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.1)
 
 
 def efficientnet_lite0() -> EfficientNetLite:

@@ -101,6 +101,31 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in MODELS if fnmatchcase(name, pattern)]
 
 
+def models(pattern: str = "*") -> dict[str, list[dict[str, str | int]]]:
+    """List the models: every temporal module in every backbone.
+
+    Example: `gateshift models "gsm_*"`
+
+    Args:
+        pattern: shell pattern of names.
+
+    Returns:
+        ``models``: for each its ``model`` name, ``temporal`` module, ``backbone`` and crop ``size`` in pixels.
+    """
+    records = {name: MODELS[name] for name in list_models(pattern)}
+    return {
+        "models": [
+            {
+                "model": name,
+                "temporal": record.kind,
+                "backbone": record.backbone,
+                "size": BACKBONES[record.backbone].input_spec.size,
+            }
+            for name, record in records.items()
+        ]
+    }
+
+
 def create_model(
     name: str,
     num_classes: int,
