@@ -114,6 +114,7 @@ def test_a_stopped_run_resumes_to_the_same_end(unbroken, data, tmp_path, number)
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -121,7 +122,7 @@ def test_a_stopped_run_resumes_to_the_same_end(unbroken, data, tmp_path, number)
         if log.exists() and len(log.read_text().splitlines()) > 1:  # the first epoch is in the log
             break
         time.sleep(0.01)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # a terminal and a cluster's scheduler send it to the workers as well
     said = process.communicate(timeout=120)[1]
     if number != signal.SIGKILL:
         assert process.returncode == 130

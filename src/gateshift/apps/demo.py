@@ -20,19 +20,20 @@ from gateshift.engine.test import test
 from gateshift.engine.train import train_config
 from gateshift.errors import ConfigError
 
-MINUTES = 5.0
+MINUTES = 6.0
+VIDEO_SIZE = 64
+VIDEOS_PER_CLASS = 100
 NEW_CLASS = "pushing something from left to right"
 CONFIG = TrainConfig(
-    model="gsm_resnet18",
-    pretrained=False,
-    num_segments=8,
-    size=64,
-    epochs=20,
+    model="gsm_efficientnet_lite0",
+    size=48,
+    epochs=5,
     batch_size=16,
-    lr=2e-3,
-    warmup_epochs=2,
+    lr=4e-3,
+    warmup_epochs=1,
     label_smoothing=0.1,
-    dropout=0.2,
+    dropout=0.0,
+    clip_grad=5.0,
     precision="float32",
 )
 
@@ -67,7 +68,7 @@ def demo(
     if minutes <= 0:
         raise ConfigError(f"minutes is {minutes}; it must be above 0. Leave --minutes out for {MINUTES:g}.")
     started = time.monotonic()
-    data = generate(out / "data", seed=seed)
+    data = generate(out / "data", seed=seed, train_per_class=VIDEOS_PER_CLASS, size=VIDEO_SIZE)
     epochs = max(CONFIG.warmup_epochs + 1, round(CONFIG.epochs * minutes / MINUTES))
     results: dict[str, Any] = {"seed": seed, "epochs": epochs}
     for temporal in ("tsn", "gsm"):
@@ -99,9 +100,7 @@ def pairs_top1(scores: Scores) -> float:
 
 def write_new_video(path: Path, seed: int) -> Path:
     """Write a video that is in no split, with unseen shapes and background, of NEW_CLASS."""
-    frames, _ = render(
-        NEW_CLASS, np.random.default_rng((seed, 1_000_003)), size=CONFIG.size * 5 // 4, unseen=True
-    )
+    frames, _ = render(NEW_CLASS, np.random.default_rng((seed, 1_000_003)), size=VIDEO_SIZE, unseen=True)
     write_video(path, frames)
     return path
 

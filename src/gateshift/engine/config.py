@@ -30,7 +30,7 @@ class TrainConfig:
     lr: float = 1e-3
     """Learning rate at the end of the warm-up, for one effective batch."""
     backbone_lr: float = 1.0
-    """Factor on the learning rate of the backbone's own layers; temporal modules and head have 1."""
+    """Factor on the learning rate of pretrained layers; temporal modules and head have 1."""
     weight_decay: float = 0.02
     """On every parameter, norms and biases included, as the released code applies it."""
     warmup_epochs: int = 1

@@ -33,7 +33,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
             inherited = name.startswith("backbone.") and ".temporal." not in name
             (own if inherited else new).append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": own, "factor": config.backbone_lr},
+        {"params": own, "factor": config.backbone_lr if config.pretrained else 1.0},
         {"params": new, "factor": 1.0},
     ]
     if config.optimizer == "sgd":

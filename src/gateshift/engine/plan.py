@@ -27,6 +27,7 @@ def plan_lines(
     config, annotations = run.config, run.annotations
     spec = model.input_spec
     train, val = annotations.splits["train"], annotations.splits["val"]
+    slower = f"; backbone x {config.backbone_lr:g}" if config.pretrained else ""
     start = "ImageNet weights" if config.pretrained else "random weights"
     lines = [
         (
@@ -44,7 +45,7 @@ def plan_lines(
         ("batch", f"{config.batch_size} x {config.accumulate} = {config.effective_batch} clips a step"),
         (
             "learning rate",
-            f"{config.lr:g} ({config.optimizer}; backbone x {config.backbone_lr:g}), "
+            f"{config.lr:g} ({config.optimizer}{slower}), "
             f"{config.warmup_epochs} of {config.epochs} epochs warm-up, then a cosine by {config.schedule}",
         ),
         (

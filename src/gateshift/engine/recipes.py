@@ -51,9 +51,7 @@ PAPER = TrainConfig(
 RECIPES = {
     "finetune": Recipe(config=FINETUNE, source="this project: small data, pretrained backbone"),
     "scratch": Recipe(
-        config=replace(
-            FINETUNE, pretrained=False, model="gsm_resnet18", backbone_lr=1.0, epochs=40, warmup_epochs=4
-        ),
+        config=replace(FINETUNE, pretrained=False, model="gsm_resnet18", epochs=40, warmup_epochs=4),
         source="this project: no pretrained weights",
     ),
     "paper": Recipe(

@@ -123,7 +123,7 @@ def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -
         split = read_annotations(out / "data")
         _refuse_other_data(annotations, split, out)
         return Run(out, config, data, split)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not _is_new(out):
         raise GateshiftError(f"{out} exists and is not a run. Choose an empty or new folder with --out.")
     if main:
         write_annotations(annotations, out / "data")
@@ -134,6 +134,13 @@ def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -
         }
         write_text(settings, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     return Run(out, config, data, annotations)
+
+
+def _is_new(out: Path) -> bool:
+    """Tell whether ``out`` is empty, or was left so early that only its lists are there."""
+    return out.is_dir() and all(
+        path.name == "data" or path.name.endswith(".partial") for path in out.iterdir()
+    )
 
 
 def command_line(config: TrainConfig, data: Path, out: Path) -> str:

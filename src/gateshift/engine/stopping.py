@@ -39,5 +39,6 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 def ignore_interrupts(_: int) -> None:
-    """Let a loader's worker outlive Ctrl-C, so that the main process can finish its step and save."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let a loader's worker outlive a signal to the whole group, so that the main process can save."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -88,7 +88,7 @@ def train(
         accumulate: batches per optimiser step.
         optimizer: sgd (momentum 0.9) or adamw.
         lr: learning rate at the end of the warm-up.
-        backbone_lr: factor on the learning rate of the backbone's own layers.
+        backbone_lr: factor on the learning rate of pretrained layers.
         weight_decay: on every parameter.
         warmup_epochs: epochs of linear warm-up before the cosine.
         schedule: when the learning rate moves: epoch or step.
@@ -145,8 +145,9 @@ def train_config(
     """Train what ``config`` says on ``data``; the same call again resumes. Returns what `train` returns."""
     where = pick_device(device)
     accelerator = Accelerator(cpu=where.type == "cpu")
-    run = open_run(out or default_run_dir(data, config.model), config, data, main=accelerator.is_main_process)
-    accelerator.wait_for_everyone()
+    out = out or default_run_dir(data, config.model)
+    with accelerator.main_process_first():
+        run = open_run(out, config, data, main=accelerator.is_main_process)
     learner = build_learner(run, accelerator, workers)
     position, state = run.load()
     if state is not None:
