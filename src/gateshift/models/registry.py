@@ -110,7 +110,7 @@ def models(pattern: str = "*") -> dict[str, list[dict[str, str | int]]]:
         pattern: shell pattern of names.
 
     Returns:
-        ``models``: for each its ``model`` name, ``temporal`` module, ``backbone`` and crop ``size`` in pixels.
+        ``models``: for each its ``model`` name, ``temporal`` module, ``backbone`` and crop ``size``.
     """
     records = {name: MODELS[name] for name in list_models(pattern)}
     return {
