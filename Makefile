@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 0
-OUT ?= runs/demo
+OUT ?= runs/demo-$(SEED)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-slow check format clean
