@@ -192,3 +192,12 @@ def test_a_broken_video_is_named_without_a_traceback(data, tmp_path, workers):
     assert answer.returncode == 2
     assert broken.name in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_loss_that_is_no_number_keeps_the_state_before_it(data, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(GateshiftError, match="training loss of epoch 1 is nan.*lower --lr"):
+        gateshift.train(data, out=out, **TINY, optimizer="sgd", lr=1e30, clip_grad=0.0, warmup_epochs=0)
+    kept = load_state(out / "last")
+    assert kept["position"]["epoch"] == 0
+    assert all(tensor.isfinite().all() for tensor in kept["model"].values())

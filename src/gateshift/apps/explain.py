@@ -116,9 +116,9 @@ def measure_gates(gates: dict[str, np.ndarray]) -> list[dict[str, Any]]:
 
 
 def gate_rows(gates: dict[str, np.ndarray]) -> list[GateRow]:
-    """Return the rows of the picture: of each size of planes, the module that is open most."""
+    """Return the rows of the picture: of each size of planes, the module whose gates vary most."""
     chosen: dict[tuple[int, ...], str] = {}
-    for name in sorted(gates, key=lambda name: float(np.abs(gates[name]).mean())):
+    for name in sorted(gates, key=lambda name: float(gates[name].std(axis=(1, 2, 3)).max())):
         chosen[gates[name].shape] = name
     return [
         GateRow(plane, (_short(name), f"moves one frame {direction}", _extent(plane)))

@@ -64,7 +64,7 @@ def generate(
     out: str | Path,
     *,
     seed: int = 0,
-    train_per_class: int = 40,
+    train_per_class: int = 100,
     val_per_class: int = 5,
     test_per_class: int = 20,
     size: int = 64,

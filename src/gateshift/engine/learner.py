@@ -4,7 +4,7 @@ Randomness is a function of (seed, epoch, step) alone, so a run that was stopped
 one does, with any number of workers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from gateshift.engine.device import autocast, pick_precision, prepare_for_speed
 from gateshift.engine.optim import build_optimizer, freeze_batch_norms
 from gateshift.engine.run import Position, Run
 from gateshift.engine.scores import Scores
-from gateshift.engine.stopping import ignore_interrupts
+from gateshift.engine.stopping import outlive_stop_requests
 from gateshift.engine.test import score
 from gateshift.errors import ConfigError, VideoError
 from gateshift.models.classifier import VideoClassifier
@@ -144,8 +144,12 @@ def _collate(items: list[Any]) -> Any:
     return reasons[0] if reasons else default_collate(items)
 
 
-def load_batches(learner: Learner, batches: list[np.ndarray], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def load_batches(
+    learner: Learner, batches: list[np.ndarray], epoch: int
+) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Yield this process's share of each batch: clips (b, T, 3, S, S) uint8 and labels (b,), on the device.
+
+    Close it when done: its workers outlive signals.
 
     Raises:
         VideoError: a video cannot be read.
@@ -157,7 +161,7 @@ def load_batches(learner: Learner, batches: list[np.ndarray], epoch: int) -> Ite
         collate_fn=_collate,
         batch_sampler=[batch[rank::world].tolist() for batch in batches],
         num_workers=learner.workers,
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=outlive_stop_requests,
         generator=torch.Generator(),  # or the loader would draw from the generator of training
         pin_memory=learner.device.type == "cuda",
     )

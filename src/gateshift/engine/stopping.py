@@ -39,6 +39,14 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 def ignore_interrupts(_: int) -> None:
-    """Let a loader's worker outlive a signal to the whole group, so that the main process can save."""
+    """Leave Ctrl-C, which a terminal sends to a loader's workers too, to the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def outlive_stop_requests(_: int) -> None:
+    """Let a loader's worker outlive a signal to the whole group, until the main process has saved.
+
+    Whoever starts such workers must close the iteration, or the interpreter waits for them at its exit.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

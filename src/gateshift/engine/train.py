@@ -2,7 +2,7 @@
 
 import json
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from gateshift.engine.optim import set_learning_rate
 from gateshift.engine.plan import show_plan
 from gateshift.engine.progress import Bar, console, progress_bar
 from gateshift.engine.recipes import RECIPES
-from gateshift.engine.report import write_report
+from gateshift.engine.report import duration, write_report
 from gateshift.engine.run import Position, Run, default_run_dir, open_run
 from gateshift.engine.scores import Scores
 from gateshift.engine.stopping import StopRequest, stop_requests
@@ -183,26 +183,27 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
     totals = torch.tensor(position.totals, device=learner.device)
     started = last_save = time.monotonic()
     loaded = load_batches(learner, batches[position.step :], position.epoch)
-    with epoch_bar(learner, position, len(batches)) as bar:
+    with closing(loaded), epoch_bar(learner, position, len(batches)) as bar:
         for step, (clips, labels) in enumerate(loaded, start=position.step):
             window = step // config.accumulate
             in_window = batches[window * config.accumulate : (window + 1) * config.accumulate]
             num_clips = sum(map(len, in_window))
-            closing = (step + 1) % config.accumulate == 0 or step + 1 == len(batches)
+            ends_window = (step + 1) % config.accumulate == 0 or step + 1 == len(batches)
             set_learning_rate(learner.optimizer, config, position.epoch + window / num_windows)
 
             seed_step(config.seed, position.epoch, step, accelerator.process_index)
-            with nullcontext() if closing else accelerator.no_sync(learner.parallel):
+            with nullcontext() if ends_window else accelerator.no_sync(learner.parallel):
                 loss, right = forward_backward(learner, clips, labels, num_clips)
             totals += torch.stack([loss, right, torch.full_like(right, len(labels))])
             bar.advance()
-            if not closing:
+            if not ends_window:
                 continue
 
             step_optimizer(learner)
             now = time.monotonic()
             if stop or now - last_save > SAVE_SECONDS:
                 position.step, position.totals = step + 1, totals.tolist()
+                require_finite(position, config)
                 position.seconds += now - started
                 learner.save(position)
                 started = last_save = now
@@ -210,17 +211,22 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
                 raise KeyboardInterrupt(stopped_message(learner.run, position))
     position.totals = accelerator.reduce(totals).tolist()
     position.seconds += time.monotonic() - started
+    require_finite(position, config)
+
+
+def require_finite(position: Position, config: TrainConfig) -> None:
+    """Refuse to go on, or to save, once the loss is no number: the state on disk is still a good one."""
+    if not np.isfinite(position.totals[0]):
+        raise GateshiftError(
+            f"the training loss of epoch {position.epoch + 1} is {position.totals[0]}. The state before it "
+            f"is kept; train anew with a lower --lr (it was {config.lr}) and another --out."
+        )
 
 
 def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
     """Log the epoch, keep its weights if they are the best so far, save the state."""
     config = learner.config
     loss_sum, right, clips = position.totals
-    if not np.isfinite(loss_sum):
-        raise GateshiftError(
-            f"the training loss of epoch {position.epoch + 1} is {loss_sum}. The state before it is kept; "
-            f"train anew with a lower --lr (it was {config.lr}) and another --out."
-        )
     val = summary(scores)
     val_loss = mean_loss(scores)
     row = {
@@ -272,26 +278,28 @@ def rehearse(learner: Learner) -> None:
     kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
     batches = epoch_batches(len(learner.train_clips), learner.config, epoch=0)
     set_train_mode(learner)
-    seconds = {}
-    with progress_bar("rehearsal", 3, shown=learner.accelerator.is_main_process) as bar:
-        for clips, labels in load_batches(learner, batches[:2], epoch=0):
-            started = time.monotonic()  # the second batch counts: the first one also sets things up
+    steps = []
+    loaded = load_batches(learner, batches[:3], epoch=0)
+    shown = learner.accelerator.is_main_process
+    with closing(loaded), progress_bar("rehearsal", 4, shown=shown) as bar:
+        for clips, labels in loaded:
+            started = time.monotonic()
             forward_backward(learner, clips, labels, len(labels))
-            seconds["train"] = time.monotonic() - started
+            steps.append(time.monotonic() - started)
             bar.advance()
         started = time.monotonic()
         views = learner.val_views
         some = EvalViews(views.annotations, views.records[:num_clips], views.num_segments, views.spec)
         validate(learner, some)
-        seconds["val"] = (time.monotonic() - started) / len(some) * len(views)
+        validation = (time.monotonic() - started) / len(some) * len(views)
         bar.advance()
     learner.optimizer.zero_grad()
     learner.model.load_state_dict(kept)
     learner.save(Position())
-    epoch_seconds = len(batches) * seconds["train"] + seconds["val"]
+    epochs = learner.config.epochs
+    estimate = epochs * (len(batches) * min(steps) + validation)  # the first step also sets things up
     if learner.accelerator.is_main_process:
-        minutes = learner.config.epochs * epoch_seconds / 60
-        console().print(f"rehearsal passed; about {minutes:.0f} minutes for {learner.config.epochs} epochs")
+        console().print(f"rehearsal passed; about {duration(estimate)} for {epochs} epochs")
 
 
 def epoch_bar(learner: Learner, position: Position, num_batches: int) -> AbstractContextManager[Bar]:
