@@ -201,3 +201,14 @@ def test_a_loss_that_is_no_number_keeps_the_state_before_it(data, tmp_path):
     kept = load_state(out / "last")
     assert kept["position"]["epoch"] == 0
     assert all(tensor.isfinite().all() for tensor in kept["model"].values())
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_trains_and_keeps_float32_weights(data, tmp_path, precision):
+    out = tmp_path / "run"
+    answer = gateshift.train(data, out=out, **{**TINY, "epochs": 2}, precision=precision, partial_bn=True)
+    assert answer["epochs"] == 2
+    assert all(
+        tensor.dtype in (torch.float32, torch.int64)
+        for tensor in load_file(out / "weights.safetensors").values()
+    )

@@ -152,6 +152,8 @@ def train_config(
     position, state = run.load()
     if state is not None:
         learner.restore(state)
+    if not accelerator.is_main_process:
+        position.totals = [0.0, 0.0, 0.0]  # the ones that were saved are the main process's
     if accelerator.is_main_process:
         show_plan(run, learner.model, learner.device, learner.precision)
     if state is None:
