@@ -21,7 +21,7 @@ def command_lines():
                     yield pytest.param(line.split("#")[0].strip(), id=line[:60])
 
 
-@pytest.mark.parametrize("line", command_lines())
+@pytest.mark.parametrize("line", list(command_lines()))
 def test_every_command_line_names_a_command(line):
     assert shlex.split(line)[1] in cli.COMMANDS
 

@@ -144,6 +144,8 @@ def train_config(
 ) -> dict[str, Any]:
     """Train what ``config`` says on ``data``; the same call again resumes. Returns what `train` returns."""
     where = pick_device(device)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)  # accelerate takes the current one
     accelerator = Accelerator(cpu=where.type == "cpu")
     out = out or default_run_dir(data, config.model)
     with accelerator.main_process_first():
