@@ -32,6 +32,11 @@ def test_readme_names_every_command():
     ]
 
 
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.S))
+def test_python_of_the_readme_runs(block, capsys):
+    exec(compile(block, "README.md", "exec"), {})
+
+
 def test_readme_tree_is_the_tree():
     tree = README.split("```text\n")[1].split("```")[0]
     named = set(re.findall(r"[a-z_0-9]+\.py", tree))
