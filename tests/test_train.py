@@ -31,6 +31,7 @@ TINY = {
     "accumulate": 2,
     "workers": 0,
     "device": "cpu",
+    "lr": 1e-3,
 }
 TIMES = {"seconds", "clips_per_second"}
 
@@ -152,7 +153,7 @@ def test_an_accumulated_window_has_the_gradient_of_one_batch(data, tmp_path):
 
 def test_other_settings_in_the_same_folder_are_refused(unbroken, data):
     with pytest.raises(ConfigError, match=r"lr 0.001 -> 0.5"):
-        gateshift.train(data, out=unbroken[0], **TINY, lr=0.5)
+        gateshift.train(data, out=unbroken[0], **{**TINY, "lr": 0.5})
 
 
 def test_a_folder_that_is_no_run_is_refused(data, tmp_path):
@@ -197,7 +198,9 @@ def test_a_broken_video_is_named_without_a_traceback(data, tmp_path, workers):
 def test_a_loss_that_is_no_number_keeps_the_state_before_it(data, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(GateshiftError, match="training loss of epoch 1 is nan.*lower --lr"):
-        gateshift.train(data, out=out, **TINY, optimizer="sgd", lr=1e30, clip_grad=0.0, warmup_epochs=0)
+        gateshift.train(
+            data, out=out, **{**TINY, "lr": 1e30}, optimizer="sgd", clip_grad=0.0, warmup_epochs=0
+        )
     kept = load_state(out / "last")
     assert kept["position"]["epoch"] == 0
     assert all(tensor.isfinite().all() for tensor in kept["model"].values())
