@@ -184,7 +184,7 @@ def test_caffe_weights_are_fetched_once_and_fit(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setenv("GATESHIFT_CACHE", str(tmp_path))
     monkeypatch.setattr(imagenet, "fetch", fetch)
-    model = weights.pretrained_model("gsm_bninception", 5, 4)
+    model = create_model("gsm_bninception", 5, 4, pretrained=True)
     assert fetched == ["https://yjxiong.blob.core.windows.net/models/bn_inception-9f5701afb96c8044.pth"]
     loaded = model.backbone.state_dict()
     assert torch.equal(loaded["inception_3a_1x1.conv.weight"], plain["inception_3a_1x1.weight"])

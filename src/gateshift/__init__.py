@@ -22,7 +22,6 @@ PUBLIC = {  # public name -> "module:name"; the commands have the same names as 
     "list_models": "gateshift.models.registry:list_models",
     "load": "gateshift.models.weights:load",
     "predict": "gateshift.apps.predict:predict",
-    "pretrained_model": "gateshift.models.weights:pretrained_model",
     "recipes": "gateshift.engine.recipes:recipes",
     "save_weights": "gateshift.models.weights:save_weights",
     "test": "gateshift.engine.test:test",

@@ -27,7 +27,6 @@ from gateshift.engine.test import score
 from gateshift.errors import ConfigError, VideoError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.registry import create_model
-from gateshift.models.weights import pretrained_model
 
 
 @dataclass
@@ -81,12 +80,12 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
             f"Give a multiple of {accelerator.num_processes}."
         )
     torch.manual_seed(config.seed)
-    build = pretrained_model if config.pretrained else create_model
     with accelerator.local_main_process_first():  # one process of a machine fetches the weights
-        model = build(
+        model = create_model(
             config.model,
             len(annotations.classes),
             config.num_segments,
+            pretrained=config.pretrained,
             dropout=config.dropout,
             size=config.size or None,
         )

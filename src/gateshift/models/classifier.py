@@ -21,6 +21,10 @@ class ModelSpec:
         interleave: whether gate-shift modules riffle their channels.
         channel_ratio: fraction of the channels that gate-shift-fuse modules act on.
         dropout: probability, before the head.
+        modality: what the frames are: "rgb", "flow" or "rgbdiff".
+        gate: function of the gates: "tanh", "sigmoid" or "none".
+        branch: Inception branch that the temporal modules go to; empty for the backbone's own points.
+        num_modules: how many temporal modules there are, counted from the last; -1 for all.
     """
 
     name: str
@@ -29,6 +33,10 @@ class ModelSpec:
     interleave: bool
     channel_ratio: float
     dropout: float
+    modality: str = "rgb"
+    gate: str = "tanh"
+    branch: str = ""
+    num_modules: int = -1
 
 
 class VideoClassifier(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from gateshift.errors import ConfigError, WeightsError, lookup
 from gateshift.models.backbones import BACKBONES, Backbone
 from gateshift.models.classifier import ModelSpec, VideoClassifier
+from gateshift.models.imagenet import imagenet_state
 from gateshift.models.insertion import Where, insert_temporal
 from gateshift.nn import GateShift, GateShiftFuse, InflatedConv, TemporalConv, TemporalShift
 
@@ -131,6 +132,7 @@ def create_model(
     num_classes: int,
     num_segments: int = 8,
     *,
+    pretrained: bool = False,
     dropout: float = 0.5,
     interleave: bool | None = None,
     channel_ratio: float | None = None,
@@ -143,16 +145,17 @@ def create_model(
         name: a name of ``list_models``.
         num_classes: classes, K.
         num_segments: frames per clip, T.
+        pretrained: start from the backbone's ImageNet weights, fetched when first needed; random without.
         dropout: probability, before the head.
         interleave: whether gate-shift modules riffle their channels; by default, where released weights do.
         channel_ratio: fraction of the channels that gate-shift-fuse modules act on.
         size: side of the crop, for another ``input_spec`` than the backbone's own.
-        backbone_state: weights of the plain backbone, loaded before temporal modules go in; random without.
+        backbone_state: other weights of the plain backbone to start from.
 
     Raises:
         UnknownName: no model has this name.
         ConfigError: an option is out of its range, or the model has no such option.
-        WeightsError: ``backbone_state`` is of another network.
+        WeightsError: ``backbone_state`` is of another network, or the ImageNet weights cannot be had.
     """
     record = lookup("model", name, MODELS)
     backbone = BACKBONES[record.backbone]
@@ -166,6 +169,29 @@ def create_model(
         channel_ratio=default_ratio if channel_ratio is None else channel_ratio,
         dropout=dropout,
     )
+    if pretrained:
+        backbone_state = imagenet_state(record.backbone)
+    return build_model(spec, size=size, backbone_state=backbone_state)
+
+
+def build_model(
+    spec: ModelSpec, *, size: int | None = None, backbone_state: Mapping[str, Tensor] | None = None
+) -> VideoClassifier:
+    """Build the model of a spec.
+
+    Args:
+        spec: what to build.
+        size: side of the crop, for another ``input_spec`` than the backbone's own.
+        backbone_state: weights of the plain backbone, loaded before temporal modules go in; random without.
+
+    Raises:
+        UnknownName: no model has this name.
+        ConfigError: an option is out of its range, or the model has no such option.
+        WeightsError: ``backbone_state`` is of another network.
+    """
+    record = lookup("model", spec.name, MODELS)
+    backbone = BACKBONES[record.backbone]
+    temporal = TEMPORAL.get(record.kind)
     _check(spec, temporal)
     net = backbone.build()
     if backbone_state is not None:

@@ -15,11 +15,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from gateshift.errors import GateshiftError, WeightsError, lookup
+from gateshift.errors import GateshiftError, WeightsError
 from gateshift.models.classifier import ModelSpec, VideoClassifier
 from gateshift.models.download import cache_dir, fetch
-from gateshift.models.imagenet import imagenet_state
-from gateshift.models.registry import MODELS, create_model
+from gateshift.models.registry import build_model
 from gateshift.spec import InputSpec
 
 FORMAT = 1
@@ -48,34 +47,6 @@ class Weights:
 
 
 WEIGHTS: dict[str, Weights] = {}
-
-
-def pretrained_model(
-    name: str,
-    num_classes: int,
-    num_segments: int = 8,
-    *,
-    dropout: float = 0.5,
-    interleave: bool | None = None,
-    channel_ratio: float | None = None,
-    size: int | None = None,
-) -> VideoClassifier:
-    """Build a video classifier whose backbone has its ImageNet weights; the arguments are ``create_model``'s.
-
-    Raises:
-        WeightsError: the ImageNet weights can neither be found nor downloaded.
-    """
-    record = lookup("model", name, MODELS)
-    return create_model(
-        name,
-        num_classes,
-        num_segments,
-        dropout=dropout,
-        interleave=interleave,
-        channel_ratio=channel_ratio,
-        size=size,
-        backbone_state=imagenet_state(record.backbone),
-    )
 
 
 def save_weights(
@@ -205,14 +176,7 @@ def build(spec: ModelSpec, path: Path) -> VideoClassifier:
     """Return the model of a spec with the tensors of a weights file, every one of them."""
     try:
         with torch.device("meta"):  # no time spent on random numbers that the file replaces
-            model = create_model(
-                spec.name,
-                spec.num_classes,
-                spec.num_segments,
-                dropout=spec.dropout,
-                interleave=spec.interleave,
-                channel_ratio=spec.channel_ratio,
-            )
+            model = build_model(spec)
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         model.load_state_dict(tensors, assign=True)
