@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import os
+import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,9 +18,10 @@ from torch import Tensor
 
 from gateshift.apps.convert import convert
 from gateshift.errors import ConfigError, UnknownName, WeightsError
-from gateshift.models import imagenet, weights
+from gateshift.models import imagenet, weights, weights_file
 from gateshift.models.backbones import BACKBONES
 from gateshift.models.classifier import VideoClassifier
+from gateshift.models.pickles import read_pickle
 from gateshift.models.registry import create_model
 
 CLASSES = ("left", "right", "none of the two, with ünïcode")
@@ -148,7 +153,7 @@ def test_a_failed_save_leaves_the_weights_before(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(weights, "save_file", fail)
+    monkeypatch.setattr(weights_file, "save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         weights.save_weights(model, path)
     assert path.read_bytes() == before
@@ -275,17 +280,31 @@ def test_a_dataset_is_written_down(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"module.new_fc.weight": None}, "0 classifiers among"),
-        ({"module.base_model.layer1.0.conv3.weight": None}, "no known backbone"),
         (
             {"module.base_model.bn1.weight": None},
-            r"gsf_resnet50 with 48 classes, but of its tensors are 1 missing \(backbone.bn1.weight\)",
+            r"looks like gsf_resnet50 with 48 classes, .* 1 of 496 tensors is missing \(bn1\.weight\)",
         ),
         (
-            {"module.base_model.extra.weight": torch.zeros(1)},
-            r"1 unknown \(backbone.extra.weight\)",
+            {"module.base_model.layer1.0.conv3.weight": None, "module.new_fc.weight": None},
+            r"2 of 496 tensors are missing \(layer1\.0\.conv3\.weight, new_fc\.weight\)",
         ),
-        ({"module.base_model.bn1.weight": torch.zeros(3)}, "1 of another shape"),
+        (
+            {"module.base_model.layer2.1.gsf.conv3D.weight": None},
+            r"1 of 496 tensors is missing \(layer2\.1\.gsf\.conv3D\.weight\)",
+        ),
+        (
+            {"module.new_fc.weight": None, "module.new_fc.bias": None},
+            "beside a resnet50 it has 0 classifiers",
+        ),
+        (
+            {"module.base_model.fc.weight": torch.zeros(1000, 2048)},
+            "beside a resnet50 it has 2 classifiers",
+        ),
+        ({"module.base_model.extra.weight": torch.zeros(1)}, r"1 unknown \(extra\.weight\)"),
+        (
+            {"module.base_model.bn1.weight": torch.zeros(3)},
+            r"1 of another shape \(bn1\.weight: 3, not 64\)",
+        ),
         (
             {"module.base_model.layer4.0.gsf.conv3D.weight": torch.zeros(2, 4, 3, 3, 3)},
             "no channel ratio explains",
@@ -299,36 +318,223 @@ def test_files_that_do_not_fit_are_refused(content: dict, message: str, tmp_path
     assert not (tmp_path / "o.safetensors").exists()
 
 
-class Evil:
-    """Runs code when it is unpickled."""
+def plain_resnet50() -> dict[str, Tensor]:
+    """Return what torchvision publishes: a network for single images, with its 1000 classes."""
+    state = create_model("tsn_resnet50", 1000).state_dict()
+    return {key.removeprefix("backbone.").replace("head.", "fc."): value for key, value in state.items()}
 
-    def __reduce__(self) -> tuple:
-        return print, ("unpickled",)
+
+def tsm_resnet50() -> dict[str, object]:
+    """Return what the TSM code saves: its module wraps the first convolution of every block."""
+    state = {key: value for key, value in plain_resnet50().items() if not key.startswith("fc.")}
+    names = {key: f"module.base_model.{key.replace('.conv1.', '.conv1.net.')}" for key in state}
+    head = {"module.new_fc.weight": torch.zeros(174, 2048), "module.new_fc.bias": torch.zeros(174)}
+    return {"epoch": 50, "state_dict": {names[key]: value for key, value in state.items()} | head}
+
+
+def detector() -> dict[str, Tensor]:
+    names = ("backbone.body.layer1.0.conv1.weight", "rpn.head.conv.weight", "roi_heads.box_head.fc6.weight")
+    return {name: torch.zeros(4, 4) for name in names}
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("make", "message"),
     [
-        (Evil(), "is no checkpoint of tensors and plain values"),
-        ([torch.zeros(1)], "holds a list"),
-        ({"epoch": 3}, "is no GSM or GSF checkpoint"),
+        (plain_resnet50, r"it is a plain resnet50 for single images.*gateshift train"),
+        (
+            tsm_resnet50,
+            r"it comes from the TSM code, .* module\.base_model\.layer1\.0\.conv1\.net|conv1\.net",
+        ),
+        (
+            detector,
+            r"its 3 tensors \(backbone\.body.*, rpn\.head.*\) are of another network. Expected one of bnin",
+        ),
+        (lambda: {"epoch": 3}, "it holds no tensors"),
+        (lambda: {"state_dict": torch.zeros(2)}, "has a Tensor for its tensors"),
+        (
+            lambda: {"state_dict": {"module.new_fc.weight": torch.zeros(3, 4)}},
+            "1 tensors .* of another network",
+        ),
+        (
+            lambda: {"inception_3a_1x1.weight": torch.zeros(2), "new_fc.bias": torch.tensor(1)},
+            "0 classifiers",
+        ),
+        (lambda: [torch.zeros(1)], "holds a list. Expected a dictionary"),
     ],
-    ids=["code", "list", "no tensors"],
+    ids=[
+        "image network",
+        "tsm",
+        "detector",
+        "no tensors",
+        "tensor",
+        "head only",
+        "a number for a head",
+        "list",
+    ],
 )
-def test_pickles_are_read_as_tensors_only(
-    content: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    torch.save(content, tmp_path / "original.pth")
+def test_other_networks_are_refused(make: Callable[[], object], message: str, tmp_path: Path) -> None:
+    refuse(saved(make(), tmp_path), message)
+
+
+def saved(content: object, folder: Path, *, zipped: bool = True) -> Path:
+    """Write a checkpoint as torch.save does, or (not zipped) as it did before torch 1.6."""
+    torch.save(content, folder / "original.pth", _use_new_zipfile_serialization=zipped)
+    return folder / "original.pth"
+
+
+def refuse(original: Path, message: str) -> None:
+    """Convert what must be refused, and see that nothing was written."""
     with pytest.raises(WeightsError, match=message):
-        convert(tmp_path / "original.pth", tmp_path / "o.safetensors", num_segments=8)
-    assert capsys.readouterr().out == ""
+        convert(original, original.parent / "o.safetensors", num_segments=8)
+    assert not (original.parent / "o.safetensors").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>Sign in</html>", b"PK\x03\x04 cut short"])
-def test_damaged_downloads_are_refused(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "original.pth").write_bytes(content)
-    with pytest.raises(WeightsError, match="is no checkpoint"):
-        convert(tmp_path / "original.pth", tmp_path / "o.safetensors", num_segments=8)
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+@pytest.mark.parametrize("where", ["epoch", "state_dict", "best_prec1"])
+def test_code_in_a_pickle_is_never_run(where: str, zipped: bool, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    content = {"epoch": 60, "state_dict": {"a": torch.zeros(2)}, "best_prec1": 40.0} | {where: Evil(trace)}
+    original = saved(content, tmp_path, zipped=zipped)
+    refuse(original, r"asks for \w+\.mkdir to be called while it is read.*Nothing was called")
+    assert not trace.exists()
+    torch.load(original, weights_only=False)
+    assert trace.exists(), "the payload must be one that works"
+
+
+def test_nobody_is_advised_to_unpickle(tmp_path: Path) -> None:
+    (tmp_path / "original.pth").write_bytes(b"\x80\x02\xff\xff")
+    with pytest.raises(WeightsError) as error:
+        read_pickle(tmp_path / "original.pth")
+    assert "weights_only" not in str(error.value)
+    assert "Unsupported operand 255" in str(error.value)
+
+
+def test_a_plain_pickle_with_code_is_never_run(tmp_path: Path) -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        (tmp_path / "original.pth").write_bytes(pickle.dumps(Evil(tmp_path / "trace"), protocol))
+        refuse(tmp_path / "original.pth", r"original\.pth (asks for|is no checkpoint|is cut short)")
+        assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_numbers_of_numpy_are_passed_over(zipped: bool, tmp_path: Path) -> None:
+    content = {"state_dict": released(), "best_prec1": np.float64(47.2), "lr": [np.float32(0.01)]}
+    original = saved(content | {"epoch": np.int64(60)}, tmp_path, zipped=zipped)
+    found = convert(original, tmp_path / "o.safetensors", num_segments=8)
+    assert found["model"] == "gsf_resnet50"
+
+
+def test_names_of_numpy_call_nothing_of_numpy(tmp_path: Path) -> None:
+    content = read_pickle(saved({"best": np.float64(47.2)}, tmp_path))
+    assert type(content["best"]).__module__ == "gateshift.models.pickles"
+    with pytest.raises(WeightsError, match=r"asks for numpy\.\S+ to be called"):
+        read_pickle(saved({"array": np.zeros(3)}, tmp_path))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_tensors_of_a_gpu_are_read_on_the_cpu(
+    zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    original = saved({"state_dict": released(), "best_prec1": torch.tensor(47.0)}, tmp_path, zipped=zipped)
+    assert b"cuda:0" in original.read_bytes()
+    convert(original, tmp_path / "o.safetensors", num_segments=8)
+    assert weights.load(tmp_path / "o.safetensors").head.weight.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.5, 0.999])
+def test_a_cut_download_is_told(share: float, zipped: bool, tmp_path: Path) -> None:
+    state = {f"module.{index}.weight": torch.randn(20, 20) for index in range(50)}
+    original = saved({"state_dict": state}, tmp_path, zipped=zipped)
+    content = original.read_bytes()
+    original.write_bytes(content[: int(len(content) * share)])
+    refuse(original, r"original\.pth is cut short: .*Fetch it again")
+
+
+def web_page(path: Path) -> None:
+    path.write_bytes(
+        b"\n<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head></html>"
+    )
+
+
+def converted_already(path: Path) -> None:
+    save_file({"a": torch.zeros(4)}, path)
+
+
+def other_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "not a checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (web_page, "is a web page and no checkpoint.*open the link in a browser"),
+        (Path.touch, r"original\.pth is empty\. Fetch"),
+        (Path.mkdir, r"original\.pth is a folder\. Give the checkpoint file itself"),
+        (converted_already, "is a safetensors file.*need no conversion"),
+        (other_zip, "is no checkpoint of tensors and plain values"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 cut short"), "is cut short"),
+        (lambda path: path.write_text("label,video\n" * 9), "is no checkpoint of tensors and plain values"),
+        (lambda path: path.write_bytes(bytes(range(256))), "is no checkpoint of tensors and plain values"),
+    ],
+    ids=["web page", "empty", "folder", "safetensors", "other zip", "cut zip", "text", "bytes"],
+)
+def test_files_that_are_no_checkpoints_are_refused(
+    make: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "original.pth")
+    refuse(tmp_path / "original.pth", message)
+
+
+def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = saved({"state_dict": {"a": torch.zeros(2)}}, tmp_path)
+
+    def deny(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", deny)
+    refuse(original, "cannot be read: you have no permission")
+
+
+def test_classes_of_a_prepared_folder_name_the_predictions(tmp_path: Path) -> None:
+    original = saved(released(), tmp_path)
+    names = ["turning left", "turning right", *(f"dive {index}" for index in range(46))]
+    description = {"classes": names, "label_swaps": [names[:2]], "root": "."}
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    out = tmp_path / "o.safetensors"
+    for classes in (tmp_path, tmp_path / "dataset.json"):
+        convert(original, out, num_segments=8, classes=classes)
+        model = weights.load(out)
+        assert model.classes == tuple(names)
+        assert model.label_swaps == (("turning left", "turning right"),)
+        out.unlink()
+    (tmp_path / "dataset.json").write_text(json.dumps(description | {"dataset": "diving48-v1"}))
+    convert(original, out, num_segments=8, classes=tmp_path)
+    assert weights.read_metadata(out)["trained_on"] == "diving48-v1"
+    out.unlink()
+    with pytest.raises(ConfigError, match="is diving48-v1, not diving48-v2"):
+        convert(original, out, num_segments=8, classes=tmp_path, dataset="diving48-v2")
+    (tmp_path / "dataset.json").write_text(json.dumps({"classes": names[:-1]}))
+    with pytest.raises(WeightsError, match=f"has 48 classes, and {tmp_path} 47"):
+        convert(original, out, num_segments=8, classes=tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(ConfigError, match="names no classes"):
+        convert(original, out, num_segments=8, classes=tmp_path)
+    with pytest.raises(ConfigError, match="there is no file .*none"):
+        convert(original, out, num_segments=8, classes=tmp_path / "none")
+    assert not out.exists()
 
 
 def test_convert_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
