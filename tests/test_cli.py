@@ -60,6 +60,11 @@ def test_help_lists_all_commands():
         (["train", ".", "--epochs", "0"], "epochs is 0"),
         (["train", ".", "--recipe", "papr"], "Did you mean paper"),
         (["train", ".", "--epoch", "3"], "--epoch"),
+        (["download", "gsm_inceptionv3_something_8"], "Did you mean gsm_inceptionv3_something-v1_8"),
+        (
+            ["download", "gsm_inceptionv3_diving48_16", "--folder", "."],
+            "Save https://drive.google.com/file/d/1gbt",
+        ),
     ],
 )
 def test_refusals_say_what_and_exit_2(words, says, tmp_path):

@@ -5,9 +5,7 @@ import json
 import pytest
 
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.recipes import RECIPES, recipes
 from gateshift.errors import GateshiftError
-from gateshift.models.registry import create_model
 
 
 @pytest.mark.parametrize(
@@ -34,20 +32,3 @@ def test_json_round_trip():
 
 def test_changed_keeps_what_is_none():
     assert TrainConfig(lr=0.02).changed({"lr": None, "epochs": 5}) == TrainConfig(lr=0.02, epochs=5)
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_builds(name):
-    config = RECIPES[name].config
-    model = create_model(config.model, 174, config.num_segments, dropout=config.dropout)
-    assert model.num_segments == config.num_segments
-
-
-def test_the_paper_recipe_is_the_released_command():
-    config = RECIPES["paper"].config
-    assert (config.effective_batch, config.lr, config.epochs, config.warmup_epochs) == (32, 0.01, 60, 10)
-    assert (config.weight_decay, config.clip_grad, config.dropout) == (5e-4, 20, 0.5)
-
-
-def test_recipes_command_lists_every_recipe():
-    assert [row["recipe"] for row in recipes()["recipes"]] == list(RECIPES)

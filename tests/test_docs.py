@@ -1,5 +1,7 @@
 """What the documents say is what the program does."""
 
+import inspect
+import pkgutil
 import re
 import shlex
 from pathlib import Path
@@ -48,3 +50,66 @@ def test_no_document_links_to_a_missing_file():
     for document in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+RELEASED = (ROOT / "docs" / "released-code.md").read_text(encoding="utf-8")
+OPTIONS, BEHAVIOURS = RELEASED.split("\n## Behaviours")
+OPTS = """
+    dataset modality --train_list --val_list --split --root_path --store_name --arch --num_segments
+    --consensus_type --gsm --dropout --do --loss_type --epochs --batch-size -b --iter_size --lr
+    --learning-rate --warmup --momentum --weight-decay --wd --clip-gradient --gd --no_partialbn --npb
+    --print-freq -p --eval-freq -ef --workers -j --resume --evaluate -e --snapshot_pref --checkpoint
+    --run_iter --start-epoch --gpus --flow_prefix --root_log --root_model --root_output --name
+"""  # of the released main.py
+TEST_OPTS = """
+    dataset modality weights --arch --save_scores --test_segments --max_num --test_crops --input_size
+    --crop_fusion_type --workers -j --gpus --num_clips --softmax --gsm
+"""  # of the released test_models.py
+
+
+def table_rows(text):
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if row[0].strip() not in ("there", "---", "-")]
+
+
+@pytest.mark.parametrize(("heading", "options"), [("`main.py`", OPTS), ("`test_models.py`", TEST_OPTS)])
+def test_every_released_option_has_a_row(heading, options):
+    part = OPTIONS.split(f"\n{heading}")[1].split("\n\n| there")[1].split("\n\n")[0]
+    named = {word for row in table_rows(part) for word in re.findall(r"`([^`]+)`", row[0])}
+    assert named == set(options.split())
+
+
+def test_every_row_of_the_options_has_a_counterpart_or_a_reason():
+    rows = table_rows(OPTIONS)
+    assert len(rows) > 50
+    for there, here, remark in rows:
+        assert here == "none" and remark or re.fullmatch(r"`[a-z]+ [^`]+`", here), there
+
+
+def named_parameters(text):
+    for command, words in re.findall(r"`(?:gateshift )?([a-z]+)((?: (?:--[a-z-]+|[A-Z]+))+)`", text):
+        for word in words.split():
+            yield pytest.param(command, word, id=f"{command} {word}")
+
+
+@pytest.mark.parametrize(("command", "word"), list(named_parameters(RELEASED)))
+def test_every_flag_named_there_is_one_of_its_command(command, word):
+    parameters = inspect.signature(pkgutil.resolve_name(cli.COMMANDS[command][0])).parameters
+    name = word.removeprefix("--").replace("-", "_").lower()
+    assert name in parameters or (name.startswith("no_") and name[3:] in parameters)
+    keyword = parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    assert keyword == word.startswith("--")
+
+
+def test_every_behaviour_says_what_and_why_and_where():
+    rows = table_rows(BEHAVIOURS)
+    assert len(rows) > 50
+    for there, here, why, where in rows:
+        assert here.startswith(("kept", "mended")), there
+        assert why or here.startswith("mended"), there
+        for place in re.findall(r"`([^`]+)`", where):
+            path, _, test = place.partition("::")
+            file = ROOT / path if path.startswith("tests/") else ROOT / "src" / "gateshift" / path
+            assert file.is_file(), place
+            assert not test or f"def {test}(" in file.read_text(encoding="utf-8"), place
+        assert "`" in where, there

@@ -73,12 +73,13 @@ def test_points_of_resnets():
 def test_mobile_points_are_the_blocks_that_skip(backbone):
     net = BACKBONES[backbone].build()
     skipping = {name for name, module in net.named_modules() if getattr(module, "skips", False)}
-    for kind in ("tsm", "gsm", "gsf"):
+    costly = {"efficientnet_lite0": {"_blocks.2"}}.get(backbone, set())  # half a percent of MACs
+    for kind, expected in (("tsm", skipping), ("gsm", skipping - costly), ("gsf", skipping - costly)):
         found = points(f"{kind}_{backbone}")
-        assert len(found) == len(skipping)
+        assert len(found) == len(expected)
         assert {
             block for block in skipping if any(name.startswith(f"{block}.") for name in found)
-        } == skipping
+        } == expected
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -103,7 +104,7 @@ def test_kinds_and_overrides_agree():
     assert TEMPORAL_KINDS == ("tsn", "c3d", "s3d", "tsm", "gsm", "gsf")
     for backbone in BACKBONES.values():
         assert set(backbone.points_by_module) <= set(TEMPORAL)
-        assert backbone.interleave <= {kind for kind, temporal in TEMPORAL.items() if temporal.interleaves}
+        assert backbone.interleave <= {kind for kind, temporal in TEMPORAL.items() if temporal.gated}
 
 
 def small_net() -> nn.Sequential:

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from gateshift.engine.metrics import summary
+from gateshift.engine.metrics import summary, wilson_interval
 from gateshift.engine.scores import Scores
-from gateshift.errors import DataError
+from gateshift.errors import ConfigError, DataError
 
 
 def scores_of(labels, predicted, num_classes):
@@ -55,3 +55,42 @@ def test_top5_against_sorting():
 def test_nothing_to_measure_is_refused():
     with pytest.raises(DataError, match="at least one video"):
         summary(Scores((), np.zeros(0, int), np.zeros((0, 3), np.float32), ("a", "b", "c")))
+
+
+@pytest.mark.parametrize(  # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+    ("right", "total", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_interval_is_the_published_one(right, total, low, high):
+    assert wilson_interval(right, total) == pytest.approx((low, high), abs=5e-5)
+    mirrored = wilson_interval(total - right, total)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize(("right", "total"), [(0, 1), (3, 4), (5442, 11522), (11522, 11522)])
+def test_interval_ends_where_a_score_test_just_refuses(right, total, confidence):
+    z = {0.8: 1.2815515655446004, 0.95: 1.959963984540054, 0.99: 2.5758293035489004}[confidence]
+    low, high = wilson_interval(right, total, confidence)
+    for end in {low, high} - {0.0, 1.0}:
+        assert abs(right / total - end) == pytest.approx(z * np.sqrt(end * (1 - end) / total))
+    assert 0 <= low <= right / total <= high <= 1
+    assert (low == 0) == (right == 0)
+    assert (high == 1) == (right == total)
+
+
+def test_summary_has_the_interval_of_its_top1():
+    found = summary(scores_of([0] * 10, [0] * 8 + [1] * 2, 2))
+    assert found["top1_interval"] == pytest.approx([0.4902, 0.9433], abs=5e-5)
+
+
+@pytest.mark.parametrize(("right", "total"), [(1, 0), (3, 2), (-1, 2)])
+def test_interval_of_nothing_is_refused(right, total):
+    with pytest.raises(DataError, match=f"{right} of {total} videos"):
+        wilson_interval(right, total)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
+def test_interval_needs_a_confidence(confidence):
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        wilson_interval(1, 2, confidence)

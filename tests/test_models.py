@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from gateshift.errors import ConfigError, UnknownName, WeightsError
 from gateshift.models.backbones import BACKBONES
+from gateshift.models.cost import count_macs, count_parameters
 from gateshift.models.efficientnet_lite import SamePad
 from gateshift.models.registry import MODELS, TEMPORAL_KINDS, create_model, list_models
 
@@ -152,12 +153,129 @@ def test_interleave_and_ratio_are_options():
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"interleave": True}, "tsm_resnet18 has no interleave"),
         ({"channel_ratio": 0.5}, "tsm_resnet18 has no channel_ratio"),
+        ({"name": "tsn_resnet18", "interleave": False}, "tsn_resnet18 has no interleave"),
+        ({"gate": "sigmoid"}, "tsm_resnet18 has no gate"),
+        ({"name": "tsm_bninception", "branch": "3x3"}, "tsm_bninception has no branch"),
+        ({"name": "gsm_resnet18", "branch": "3x3"}, "no branch.*bninception and inceptionv3"),
+        ({"name": "tsn_resnet18", "num_modules": 0}, "tsn_resnet18 has no temporal modules"),
+        ({"name": "gsm_bninception", "num_modules": 11}, "has 10 places.*num_modules is 11.*0 to 10"),
+        ({"name": "gsm_resnet18", "num_modules": -2}, "num_modules is -2"),
         ({"name": "gsf_resnet18", "channel_ratio": 1.5}, "channel_ratio=1.5 is no fraction"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         create_model(**({"name": "tsm_resnet18", "num_classes": 5} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gate": "sigmiod"}, "gate function 'sigmiod'. Did you mean sigmoid"),
+        ({"branch": "3x3_redcue"}, "branch '3x3_redcue'. Did you mean 3x3_reduce"),
+    ],
+)
+def test_unknown_options_get_a_hint(options, message):
+    with pytest.raises(UnknownName, match=message):
+        create_model("gsm_bninception", 5, **options)
+
+
+def variant(name: str, **options: object) -> list[str]:
+    """Return the insertion points of a variant."""
+    with torch.device("meta"):
+        return [str(point["name"]) for point in create_model(name, 5, **options).insertion_points]
+
+
+BLOCKS = ["3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
+REDUCE = {"3c": "3x3_reduce", "4e": "3x3_reduce"}  # these blocks have neither 1x1 nor pool_proj
+
+
+@pytest.mark.parametrize(
+    ("branch", "instead"),
+    [
+        ("1x1", REDUCE),
+        ("3x3_reduce", {}),
+        ("3x3", {}),
+        ("double_3x3_reduce", {}),
+        ("double_3x3_1", {}),
+        ("double_3x3_2", {}),
+        ("pool_proj", REDUCE),
+    ],
+)
+def test_branches_of_bninception(branch, instead):
+    expected = [f"inception_{block}_{instead.get(block, branch)}" for block in BLOCKS]
+    assert variant("gsm_bninception", branch=branch) == expected
+
+
+def test_branches_of_inceptionv3():
+    blocks = ["mixed", *(f"mixed_{index}" for index in (1, 2, 3, 4, 5, 7, 8, 9, 10))]  # none in mixed_6
+    released = {"mixed_3": "tower", "mixed_8": "tower"}
+    lacking = {"tower": {}, "tower_1": {"mixed_3": "tower"}, "tower_2": released}
+    for branch, instead in lacking.items():
+        expected = [f"{block}_{instead.get(block, branch)}_conv_Conv2D" for block in blocks]
+        assert variant("gsm_inceptionv3", branch=branch) == expected
+    assert variant("gsm_inceptionv3", branch="1x1") == variant("gsm_inceptionv3")
+    assert variant("gsf_inceptionv3", branch="1x1") == variant("gsm_inceptionv3")  # of GSF's own, not
+
+
+def test_all_branches_have_their_first_convolution():
+    assert len(variant("gsm_bninception", branch="all")) == 8 * 4 + 2 * 2
+    assert len(variant("gsm_inceptionv3", branch="all")) == 8 * 4 + 1 + 2
+    for name in ("gsm_bninception", "gsm_inceptionv3"):
+        branches = BACKBONES[MODELS[name].backbone].branches
+        assert set(variant(name)) <= set(variant(name, branch="all"))
+        assert len(branches) == len({tuple(variant(name, branch=branch)) for branch in branches})
+
+
+def test_number_of_modules_counts_from_the_last():
+    whole = variant("gsm_bninception")
+    assert variant("gsm_bninception", num_modules=0) == []
+    assert variant("gsm_bninception", num_modules=1) == ["inception_5b_1x1"]
+    assert variant("gsm_bninception", num_modules=5) == whole[-5:]
+    assert variant("gsm_bninception", num_modules=10) == variant("gsm_bninception", num_modules=-1) == whole
+    assert variant("tsm_resnet18", num_modules=2) == ["layer4.0.conv1", "layer4.1.conv1"]
+
+
+def test_without_modules_a_model_is_its_2d_network():
+    plain = create_model("tsn_resnet18", 5, num_segments=2).eval()
+    model = create_model("gsm_resnet18", 5, num_segments=2, num_modules=0).eval()
+    model.load_state_dict(plain.state_dict())
+    x = clips("gsm_resnet18")
+    with torch.inference_mode():
+        assert torch.equal(model(x), plain(x))
+
+
+@pytest.mark.parametrize("name", ["gsm_resnet18", "gsf_resnet18"])
+def test_gate_function_reaches_every_module(name):
+    model = create_model(name, 5, gate="none")
+    gates = [module.gate_function for module in model.modules() if hasattr(module, "gate_function")]
+    assert gates == ["none"] * 8
+
+
+def added_by_gsm(backbone: str, size: int | None, **options: object) -> tuple[float, float]:
+    """Return the fraction that GSM adds to parameters and to multiply-accumulates."""
+    with torch.device("meta"):
+        plain = create_model(f"tsn_{backbone}", 174, size=size)
+        gated = create_model(f"gsm_{backbone}", 174, size=size, **options)
+    return (
+        count_parameters(gated) / count_parameters(plain) - 1,
+        count_macs(gated) / count_macs(plain) - 1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [
+        ("bninception", None),
+        ("bninception", 48),
+        ("inceptionv3", None),
+        ("efficientnet_lite0", None),
+        ("efficientnet_lite0", 112),
+        ("efficientnet_lite0", 48),
+    ],
+)
+def test_gsm_adds_under_one_percent(backbone, size):
+    assert max(added_by_gsm(backbone, size)) < 0.01
 
 
 def test_unknown_name_gets_a_hint():

@@ -7,7 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gateshift.nn import GateShift, GateShiftFuse, InflatedConv, TemporalConv, TemporalShift, use_fast_gates
+from gateshift.nn import (
+    GATES,
+    GateShift,
+    GateShiftFuse,
+    InflatedConv,
+    TemporalConv,
+    TemporalShift,
+    use_fast_gates,
+)
 from gateshift.nn.functional import gate_maps, interleave, shift_time, to_clips, to_frames
 from gateshift.nn.gate_shift import count_gated
 
@@ -16,6 +24,8 @@ T = 4
 MODULES = {
     "gate_shift": lambda channels: GateShift(channels, T),
     "gate_shift_plain": lambda channels: GateShift(channels, T, interleave=False),
+    "gate_shift_sigmoid": lambda channels: GateShift(channels, T, gate="sigmoid"),
+    "gate_shift_none": lambda channels: GateShift(channels, T, gate="none"),
     "gate_shift_fuse": lambda channels: GateShiftFuse(channels, T, channel_ratio=0.5),
     "temporal_shift": lambda channels: TemporalShift(channels, T),
     "temporal_conv": lambda channels: TemporalConv(channels, T),
@@ -157,6 +167,50 @@ def test_gates_follow_the_definition():
     torch.testing.assert_close(module.norm.running_var, twin.norm.running_var, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("gate", "formula"),
+    [
+        ("tanh", lambda z: (z.exp() - (-z).exp()) / (z.exp() + (-z).exp())),
+        ("sigmoid", lambda z: 1 / (1 + (-z).exp())),
+        ("none", lambda z: z),
+    ],
+)
+@pytest.mark.parametrize("make", [GateShift, GateShiftFuse])
+def test_every_gate_function_is_its_formula(make, gate, formula):
+    module = awake(make(16, T, interleave=False, gate=gate)).double().eval()
+    x = frames().double()
+    clips = to_clips(x, T)
+    normed = (clips - module.norm.running_mean.view(1, -1, 1, 1, 1)) / (
+        module.norm.running_var.view(1, -1, 1, 1, 1) + module.norm.eps
+    ).sqrt()
+    normed = normed * module.norm.weight.view(1, -1, 1, 1, 1) + module.norm.bias.view(1, -1, 1, 1, 1)
+    z = F.conv3d(normed.clamp(min=0), module.gate.weight, module.gate.bias, padding=1, groups=2)
+    for fast in (False, True):
+        use_fast_gates(module, fast)
+        torch.testing.assert_close(module.gates(x), formula(z), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_gates_move_what_they_say(gate):
+    """Channel for channel: out = kept + moved, where what moves is gate times the raw features."""
+    module = awake(GateShift(16, T, interleave=False, gate=gate)).double().eval()
+    x = frames(batch=1).double()
+    open_, y = module.gates(x)[0], module(x)  # (2, T, H, W), (T, 16, H, W)
+    for t in range(T):
+        kept = x[t, :8] * (1 - open_[0, t])
+        come = x[t + 1, :8] * open_[0, t + 1] if t + 1 < T else 0
+        torch.testing.assert_close(y[t, :8], kept + come, rtol=0, atol=1e-12)
+        kept = x[t, 8:] * (1 - open_[1, t])
+        come = x[t - 1, 8:] * open_[1, t - 1] if t else 0
+        torch.testing.assert_close(y[t, 8:], kept + come, rtol=0, atol=1e-12)
+
+
+def test_fresh_gates_are_shut_but_sigmoid_ones_half_open():
+    x = frames()
+    for gate, start in (("tanh", 0.0), ("none", 0.0), ("sigmoid", 0.5)):
+        assert torch.equal(GateShift(16, T, gate=gate).gates(x), torch.full((2, 2, T, 5, 5), start))
+
+
 def test_fuse_mixes_moved_and_kept():
     module = awake(GateShiftFuse(16, T, interleave=False)).double().eval()
     nn.init.zeros_(module.fuse_earlier.weight)
@@ -189,6 +243,8 @@ def test_gated_channels_are_a_multiple_of_four(channels, ratio, gated):
         (lambda: GateShift(18, T), "cannot split 18 channels"),
         (lambda: GateShiftFuse(16, T, channel_ratio=0.0), r"channel_ratio=0.0 is no fraction"),
         (lambda: GateShiftFuse(18, T), "cannot gate 20 of 18 channels"),
+        (lambda: GateShift(16, T, gate="relu"), "no gate function 'relu'. Choose from: tanh, sigmoid, none"),
+        (lambda: GateShiftFuse(16, T, gate=""), "no gate function ''"),
         (lambda: TemporalShift(4, T), "cannot move 1/8 of 4 channels"),
     ],
 )

@@ -1,13 +1,12 @@
 """Score files: written and read, added by name, and refused when they do not belong together."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gateshift.engine.scores import Scores, ensemble
-from gateshift.errors import ConfigError, DataError, ScoresMismatch
+from gateshift.engine.scores import Scores
+from gateshift.errors import DataError, ScoresMismatch
 
 CLASSES = ("push", 'pull, "slowly" <1>', "drehen ü")
 
@@ -48,6 +47,7 @@ def test_file_is_what_the_interface_says(tmp_path):
             "labels": (6,),
             "logits": (6, 3),
             "classes": (3,),
+            "kind": (),
         }
 
 
@@ -109,43 +109,35 @@ def test_shapes_have_to_agree():
         replace(make(), classes=("one", "two"))
 
 
-@pytest.fixture
-def files(tmp_path):
-    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
-    for seed, path in enumerate(paths):
-        make(seed, count=30).save(path)
-    return paths
+def test_kind_is_kept(tmp_path):
+    probabilities = replace(make(), kind="probabilities")
+    probabilities.save(tmp_path / "s.npz")
+    assert Scores.load(tmp_path / "s.npz").kind == "probabilities"
+    assert (probabilities + probabilities).kind == "probabilities"
+    assert probabilities.part(np.arange(6) < 2).kind == "probabilities"
 
 
-@pytest.mark.parametrize("weights", [None, "1,0.25", [2.0, 1.0]])
-def test_ensemble(files, weights):
-    found = ensemble(files, weights=weights)
-    first, second = {None: (1, 1), "1,0.25": (1, 0.25)}.get(
-        weights if weights is None else str(weights), (2, 1)
-    )
-    logits = first * make(0, 30).logits + second * make(1, 30).logits
-    assert found["top1"] == np.mean(logits.argmax(1) == np.arange(30) % 3)
-    assert (found["top5"], found["videos"], len(found["members"])) == (1.0, 30, 2)
-    json.dumps(found)
+def test_files_without_a_kind_hold_logits(tmp_path):
+    scores = make()
+    arrays = {name: getattr(scores, name) for name in ("videos", "labels", "logits", "classes")}
+    np.savez(tmp_path / "old.npz", **arrays)
+    assert Scores.load(tmp_path / "old.npz").kind == "logits"
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [("1", "1 weights for 2"), ("1,2,3", "3 weights for 2"), ("1,x", "not numbers"), ("1,nan", "finite")],
-)
-def test_ensemble_refuses_weights(files, weights, message):
-    with pytest.raises(ConfigError, match=message):
-        ensemble(files, weights=weights)
+def test_unknown_kinds_are_refused(tmp_path):
+    replace(make(), kind="votes").save(tmp_path / "s.npz")
+    with pytest.raises(DataError, match="kind 'votes'. Expected logits or probabilities"):
+        Scores.load(tmp_path / "s.npz")
 
 
-def test_ensemble_names_the_files_that_differ(files, tmp_path):
-    make(0, count=5).save(tmp_path / "c.npz")
-    with pytest.raises(
-        ScoresMismatch, match="a.npz' and .*c.npz': cannot add scores of different videos: 25 only"
-    ):
-        ensemble([*files, tmp_path / "c.npz"])
+def test_logits_and_probabilities_do_not_add():
+    with pytest.raises(ScoresMismatch, match="cannot add logits and probabilities. .* same --average"):
+        make() + replace(make(), kind="probabilities")
 
 
-def test_ensemble_needs_a_file():
-    with pytest.raises(ConfigError, match="at least one"):
-        ensemble([])
+def test_part_is_of_the_chosen_videos():
+    scores = make()
+    part = scores.part(np.array([False, True, False, False, True, False]))
+    assert part.videos == ("folder/1.mp4", "folder/4.mp4")
+    assert np.array_equal(part.labels, scores.labels[[1, 4]])
+    assert np.array_equal(part.logits, scores.logits[[1, 4]])

@@ -14,6 +14,7 @@ from gateshift.data.annotations import read_annotations, write_annotations
 from gateshift.data.dataset import EvalViews
 from gateshift.data.transforms import normalize
 from gateshift.engine import test as testing
+from gateshift.engine.inference import Inference
 from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError, DataError, UnknownName, VideoError, WeightsError
 from gateshift.models.weights import save_weights
@@ -43,15 +44,17 @@ def run(tmp_path_factory):
     return save_small_model(tmp_path_factory.mktemp("run"), CLASSES)
 
 
-def score(data, *, batch_size=8, workers=0, clips=1, crops=1, label_swaps=None):
+def how(**changes):
+    return Inference(**({"device": CPU, "workers": 0, "progress": False} | changes))
+
+
+def score(data, *, batch_size=8, workers=0, clips=1, crops=1):
     annotations = read_annotations(data)
     records = [record for split in annotations.splits.values() for record in split]
     model = small_model(CLASSES)
     views = EvalViews(annotations, records, model.num_segments, model.input_spec, clips, crops)
-    swaps = annotations.swap_indices if label_swaps is None else label_swaps
-    return testing.score(
-        model, views, device=CPU, batch_size=batch_size, workers=workers, label_swaps=swaps, progress=False
-    )
+    settings = how(batch_size=batch_size, workers=workers)
+    return testing.score(model, views, settings, label_swaps=annotations.swap_indices)
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (5, 2), (100, 1)])
@@ -67,18 +70,25 @@ def test_batch_size_and_workers_change_nothing(data, batch_size, workers, clips,
     assert found.logits.std(axis=0).min() > 1000 * tolerance  # the videos do differ
 
 
-def test_views_are_averaged_as_logits_and_mirrored_ones_exchange_sides(data):
+@pytest.mark.parametrize(("average", "kind"), [("logits", "logits"), ("softmax", "probabilities")])
+def test_views_are_averaged_and_mirrored_ones_exchange_sides(data, average, kind):
     annotations, model = read_annotations(data), small_model(CLASSES)
     views = EvalViews(annotations, "val", model.num_segments, model.input_spec, 1, 10)
     assert sum(views.flipped) == 5
+    model.head.weight.data.mul_(0.02)  # logits of some units, so that no probability is 1
     with torch.inference_mode():
         logits = model(normalize(views[0][0], model.input_spec)).numpy()  # (V, K)
+    if average == "softmax":  # of each view, before the mean
+        logits = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     exchanged = [row[[0, 2, 1]] if mirror else row for row, mirror in zip(logits, views.flipped, strict=True)]
-    found = testing.score(
-        model, views, device=CPU, batch_size=4, workers=0, label_swaps=annotations.swap_indices
-    )
+    settings = how(batch_size=4, average=average)
+    found = testing.score(model, views, settings, label_swaps=annotations.swap_indices)
+    assert found.kind == kind
     np.testing.assert_allclose(found.logits[0], np.mean(exchanged, axis=0), rtol=1e-4, atol=1e-4)
     assert not np.allclose(found.logits[0], logits.mean(axis=0), atol=1e-3)
+    if average == "softmax":
+        assert found.logits.max() < 0.99
+        np.testing.assert_allclose(found.logits.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_scoring_leaves_the_generator_of_training_alone(data):
@@ -87,7 +97,7 @@ def test_scoring_leaves_the_generator_of_training_alone(data):
     model, annotations = small_model(CLASSES), read_annotations(data)
     torch.set_rng_state(before)
     views = EvalViews(annotations, "val", model.num_segments, model.input_spec)
-    testing.score(model, views, device=CPU, batch_size=2, workers=1, label_swaps={})
+    testing.score(model, views, how(batch_size=2, workers=1), label_swaps={})
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -107,7 +117,8 @@ def test_answer_is_what_the_interface_says(data, run, tmp_path):
     answer = testing.test(
         run, data, clips=2, crops=3, device="cpu", workers=0, save_scores=tmp_path / "s.npz"
     )
-    assert {"top1", "top5", "mean_class_accuracy", "videos", "views", "per_class", "confusion"} == set(answer)
+    keys = {"top1", "top5", "mean_class_accuracy", "videos", "views", "per_class", "confusion"}
+    assert keys | {"top1_interval"} == set(answer)
     assert (answer["videos"], answer["views"]) == (12, 6)  # no split and no run that knows one: all videos
     assert np.sum(answer["confusion"]) == 12
     json.dumps(answer, allow_nan=False)
@@ -214,6 +225,13 @@ def test_weights_that_diverged_are_refused(data, tmp_path):
         ({"batch_size": 0}, ConfigError, "batch_size is 0"),
         ({"workers": -1}, ConfigError, "workers is -1"),
         ({"split": "test"}, DataError, "without a split 'test'"),
+        ({"average": "sofmax"}, UnknownName, "Did you mean softmax"),
+        (
+            {"full_resolution": True, "crops": 10},
+            ConfigError,
+            "10 crops at full resolution .* --crops 1 or 3",
+        ),
+        ({"size": -8}, ConfigError, "cannot take crops of -8 pixels"),
     ],
 )
 def test_bad_settings_are_refused(data, run, options, error, message):

@@ -10,6 +10,7 @@ from gateshift.data.transforms import (
     EvalTransform,
     MultiScaleCrop,
     RandomFlip,
+    crop_corners,
     normalize,
     resize,
     train_transform,
@@ -130,15 +131,43 @@ def test_short_side_is_resized_and_proportions_kept(width, height, resized):
     ("width", "height", "num_crops", "corners"),
     [
         (101, 40, 1, [(34, 4)]),  # round(69 / 2) is 34, as torchvision's centre crop has it
-        (101, 40, 3, [(0, 4), (34, 4), (69, 4)]),
-        (40, 101, 3, [(4, 0), (4, 34), (4, 69)]),
-        (101, 40, 5, [(0, 0), (69, 0), (0, 8), (69, 8), (34, 4)]),
+        (40, 101, 1, [(4, 34)]),
+        (101, 40, 3, [(0, 4), (34, 4), (68, 4)]),  # 69 to spare: steps of 17, so the last pixel is in none
+        (40, 101, 3, [(4, 0), (4, 34), (4, 68)]),
+        (101, 40, 5, [(0, 0), (68, 0), (0, 8), (68, 8), (34, 4)]),
+        (40, 101, 5, [(0, 0), (8, 0), (0, 68), (8, 68), (4, 34)]),
+        (40, 40, 5, [(0, 0), (8, 0), (0, 8), (8, 8), (4, 4)]),
     ],
 )
 def test_crops_lie_where_they_should(width, height, num_crops, corners):
     crops = EvalTransform(RGB, num_crops)(coordinates(width, height))
     assert crops.shape == (num_crops, 1, 3, 32, 32)
     assert [corner(crop) for crop in crops] == corners
+
+
+@pytest.mark.parametrize(  # worked out by hand from the released rule, for frames of the real datasets
+    ("width", "height", "size", "num_crops", "corners"),
+    [
+        (427, 256, 224, 1, [(102, 16)]),  # 101.5 rounds to the even one
+        (427, 256, 224, 3, [(0, 16), (100, 16), (200, 16)]),
+        (427, 256, 224, 5, [(0, 0), (200, 0), (0, 32), (200, 32), (100, 16)]),
+        (256, 455, 224, 3, [(16, 0), (16, 114), (16, 228)]),
+        (256, 455, 224, 10, [(0, 0), (32, 0), (0, 228), (32, 228), (16, 114)]),
+        (348, 261, 229, 5, [(0, 0), (116, 0), (0, 32), (116, 32), (58, 16)]),
+        (341, 256, 256, 3, [(0, 0), (42, 0), (84, 0)]),  # full resolution
+        (256, 341, 256, 3, [(0, 0), (0, 42), (0, 84)]),
+    ],
+)
+def test_corners_are_the_released_ones(width, height, size, num_crops, corners):
+    assert crop_corners(width, height, size, num_crops) == corners
+
+
+@pytest.mark.parametrize(("width", "height"), [(54, 40), (40, 54)])
+def test_three_crops_at_full_resolution_show_the_whole_short_side(width, height):
+    crops = EvalTransform(RGB.at_full_resolution(), 3)(coordinates(width, height))
+    assert crops.shape == (3, 1, 3, 40, 40)
+    places = [(0, 0), (6, 0), (12, 0)]
+    assert [corner(crop) for crop in crops] == (places if width > height else [(y, x) for x, y in places])
 
 
 def test_ten_crops_are_five_and_their_mirror_images():

@@ -13,18 +13,24 @@ from gateshift.errors import GateshiftError, lookup
 
 COMMANDS = {  # name -> (module:function, one line of help)
     "demo": ("gateshift.apps.demo:demo", "train TSN and GSM on an embedded dataset, test, predict, explain"),
+    "prepare": ("gateshift.apps.prepare:prepare", "a dataset as it is downloaded to lists, and frames"),
     "train": ("gateshift.engine.train:train", "train on a folder of videos; the same command again resumes"),
     "test": ("gateshift.engine.test:test", "accuracy over clips and crops, per class, confusion matrix"),
+    "reproduce": (
+        "gateshift.apps.reproduce:reproduce",
+        "the published table beside what the released weights give here",
+    ),
     "predict": ("gateshift.apps.predict:predict", "label and probability of videos, folders, globs"),
     "explain": ("gateshift.apps.explain:explain", "where the gates of a model look in a video"),
     "compare": ("gateshift.apps.compare:compare", "one backbone under several temporal modules"),
-    "ensemble": ("gateshift.engine.scores:ensemble", "add the saved scores of several models"),
+    "ensemble": ("gateshift.apps.ensemble:ensemble", "add what several models say of the same videos"),
     "info": ("gateshift.apps.info:info", "parameters, MACs and insertion points of a model"),
     "convert": (
         "gateshift.apps.convert:convert",
         "the authors' GSM / GSF checkpoints to this project's weights",
     ),
-    "models": ("gateshift.models.registry:models", "the models there are"),
+    "download": ("gateshift.apps.download:download", "the authors' released weights, by name, checked"),
+    "models": ("gateshift.apps.models:models", "the models there are, and the released weights"),
     "datasets": ("gateshift.data.catalog:datasets", "the datasets that are known by name"),
     "recipes": ("gateshift.engine.recipes:recipes", "named training settings"),
 }
@@ -78,7 +84,7 @@ def run(name: str, words: list[str]) -> int:
         print(json.dumps(answer, ensure_ascii=False, allow_nan=False))
     else:
         importlib.import_module("gateshift.cli_tables").show(name, answer)
-    return 0
+    return 1 if answer.get("ok") is False else 0
 
 
 def as_command(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from gateshift.engine.progress import console
@@ -35,6 +36,37 @@ def rows(columns: Sequence[str], values: Sequence[Sequence[object]], title: str 
     return table
 
 
+def prepare_table(answer: Answer) -> list[Any]:
+    """Show what is there of each split, what is wrong, and what to do next."""
+    columns = ("annotated", "published", "found", "missing")
+    splits = [
+        (split, *("-" if row[column] is None else row[column] for column in columns))
+        for split, row in answer["splits"].items()
+    ]
+    pairs = ", ".join(f"{a}-{b}" for a, b in answer["label_swap_indices"])
+    parts = [rows(("split", *columns), splits, answer["dataset"]), *problem_parts(answer)]
+    parts.append(f"{answer['classes']} classes" + (f"; a mirror exchanges {pairs}" if pairs else ""))
+    parts += [escape(note) for note in answer["notes"]]
+    if not answer["complete"]:
+        parts.append("This copy is not complete; its lists hold what is there.")
+    if any(row["found"] for row in answer["splits"].values()):
+        parts.append(escape(f"next: gateshift train {answer['out']}"))
+    return parts
+
+
+def problem_parts(answer: Answer) -> list[Any]:
+    """Show the first problem of each kind, and where all of them are."""
+    if not answer["problems"]:
+        return []
+    table = Table()
+    for column in ("problem", "count", "the first", "what to do"):
+        table.add_column(column, overflow="fold")
+    for kind, count in answer["problem_counts"].items():
+        first = next(problem for problem in answer["problems"] if problem["kind"] == kind)
+        table.add_row(kind, str(count), escape(first["detail"]), escape(first["fix"]))
+    return [table, escape(f"all of them: {answer['out']}/problems.csv")]
+
+
 def train_table(answer: Answer) -> list[Any]:
     """Show where a run is and what it reached."""
     return [
@@ -50,9 +82,19 @@ def test_table(answer: Answer) -> list[Any]:
     ]
     return [
         rows(("class", "videos", "accuracy"), per_class),
-        f"top-1 {percent(answer['top1'])}, top-5 {percent(answer['top5'])}, mean class accuracy "
+        f"top-1 {percent_with_interval(answer)}, top-5 {percent(answer['top5'])}, mean class accuracy "
         f"{percent(answer['mean_class_accuracy'])} on {answer['videos']} videos x {answer['views']} views",
     ]
+
+
+def percent_with_interval(answer: Answer) -> str:
+    """Return the top-1 of an answer with its 95 % interval.
+
+    >>> percent_with_interval({"top1": 0.4724, "top1_interval": [0.4633, 0.4816]})
+    '47.24% (46.3 to 48.2)'
+    """
+    low, high = answer["top1_interval"]
+    return f"{percent(answer['top1'])} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def percent_or_dash(fraction: float | None) -> str:
@@ -76,30 +118,42 @@ def predict_table(answer: Answer) -> list[Any]:
 
 
 def compare_table(answer: Answer) -> list[Any]:
-    """Show one row per temporal module."""
-    return [
-        rows(
-            ("temporal", "top-1", "parameters", "GMACs", "clips/s"),
-            [
-                (
-                    row["temporal"],
-                    percent(row["top1"]),
-                    f"{row['params'] / 1e6:.2f} M",
-                    f"{row['macs'] / 1e9:.2f}",
-                    f"{row['clips_per_second']:.1f}",
-                )
-                for row in answer["results"]
-            ],
+    """Show one row per temporal module or variant, and what accuracy was measured on."""
+    first = answer["results"][0]
+    lines = [
+        (
+            f"{row['temporal']} {row['options']}".strip(),
+            percent(row["top1"]),
+            "-".join(f"{100 * end:.1f}" for end in row["top1_interval"]),
+            f"{row['params'] / 1e6:.2f}",
+            f"{100 * row['params_over_tsn']:+.2f}%",
+            f"{row['macs'] / 1e9:.3f}",
+            f"{100 * row['macs_over_tsn']:+.2f}%",
+            f"{row['clips_per_second']:.1f}",
         )
+        for row in answer["results"]
+    ]
+    columns = ("temporal", "top-1", "95 %", "M params", "over TSN", "GMACs", "over TSN", "clips/s")
+    return [
+        rows(columns, lines),
+        f"top-1 of the best epoch on {first['videos']} {first['split']} videos; open {answer['page']}",
     ]
 
 
 def ensemble_table(answer: Answer) -> list[Any]:
-    """Show the accuracy of the sum."""
-    return [
-        f"top-1 {percent(answer['top1'])}, top-5 {percent(answer['top5'])} on {answer['videos']} videos, "
-        f"{len(answer['members'])} members"
+    """Show the members and the accuracy of the sum."""
+    lines = [(row["member"], f"{row['weight']:.4g}", percent(row["top1"])) for row in answer["members"]]
+    said = [
+        rows(("member", "weight", "top-1"), lines),
+        f"top-1 {percent_with_interval(answer)}, top-5 {percent(answer['top5'])} on {answer['videos']} "
+        f"videos, {len(answer['members'])} members",
     ]
+    if "fitted_on" in answer:
+        said.append(
+            f"weights fitted on {answer['fitted_on']} videos (seed {answer['seed']}); all figures are of "
+            f"the other {answer['measured_on']}; equal weights reach {percent(answer['top1_equal_weights'])}"
+        )
+    return said
 
 
 def info_table(answer: Answer) -> list[Any]:
@@ -125,6 +179,31 @@ def convert_table(answer: Answer) -> list[Any]:
     ]
 
 
+def download_table(answer: Answer) -> list[Any]:
+    """Show what came, and what it is worth by its authors."""
+    top1 = answer["published_top1"]
+    published = (
+        "no published accuracy" if top1 is None else f"published top-1 {percent(top1)}, {answer['source']}"
+    )
+    return [
+        f"{answer['weights']}: {answer['model']}, {answer['num_segments']} frames, {answer['dataset']}",
+        published,
+        f"SHA-256 of the original: {answer['sha256']}. Licence: {answer['licence']}.",
+    ]
+
+
+def models_table(answer: Answer) -> list[Any]:
+    """Show the models and, below, what was released."""
+    lines = [
+        (row["name"], row["dataset"], percent_or_dash(row["published_top1"])) for row in answer["released"]
+    ]
+    return [
+        *(listing("models")(answer) if answer["models"] else []),
+        *([rows(("released weights", "dataset", "published top-1"), lines)] if lines else []),
+        *([] if answer["models"] or lines else ["nothing has such a name"]),
+    ]
+
+
 def demo_table(answer: Answer) -> list[Any]:
     """Show both networks side by side and where the report is."""
     lines = [
@@ -144,11 +223,60 @@ def datasets_table(answer: Answer) -> list[Any]:
 
 
 def recipes_table(answer: Answer) -> list[Any]:
-    """Show the settings side by side, one column per recipe."""
-    records = answer["recipes"]
-    names = [name for name in records[0] if name != "recipe"]
-    lines = [[name, *("-" if row[name] is None else row[name] for row in records)] for name in names]
-    return [rows(("setting", *(row["recipe"] for row in records)), lines)]
+    """Show one row per recipe; of a single one, every setting."""
+    if len(answer["recipes"]) == 1:
+        (record,) = answer["recipes"]
+        table = Table("setting", "value", box=None)
+        for name, value in record.items():
+            if value not in (None, ""):
+                table.add_row(name, str(value))
+        return [table]
+    lines = [
+        (
+            row["recipe"],
+            row["num_segments"],
+            row["epochs"],
+            f"{row['batch_size']} x {row['accumulate']}",
+            expected_accuracy(row),
+        )
+        for row in answer["recipes"]
+    ]
+    return [
+        rows(("recipe", "frames", "epochs", "batch", "top-1"), lines),
+        "top-1 is published; in brackets where the authors trained otherwise. "
+        "`gateshift recipes NAME` says how, and from where.",
+    ]
+
+
+def reproduce_table(answer: Answer) -> list[Any]:
+    """Show the published figures beside what came out."""
+    lines = [
+        (figure["name"], f"{100 * figure['published']:.2f}", *reproduced(figure, answer["complete"]))
+        for figure in answer["figures"]
+    ]
+    columns = ("frames", "published", "here", "95 % interval", "points", "reproduced")
+    title = f"{answer['dataset']}, top-1 on {answer['videos']} of {answer['of']} videos"
+    return [rows(columns, lines, title=title), f"published: {answer['source']}; page {answer['page']}"]
+
+
+def reproduced(figure: Mapping[str, Any], complete: bool) -> tuple[str, ...]:
+    """Return what came out for a published figure, and whether it is as much; dashes where unknown."""
+    if "top1" not in figure:
+        return ("-",) * 4
+    low, high = figure["top1_interval"]
+    return (
+        f"{100 * figure['top1']:.2f}",
+        f"{100 * low:.2f} to {100 * high:.2f}",
+        f"{figure['points']:+.2f}",
+        ("yes" if figure["reproduced"] else "no") if complete else "-",
+    )
+
+
+def expected_accuracy(recipe: Mapping[str, Any]) -> str:
+    """Return the accuracy to expect of a recipe, in brackets where it is of another way to train."""
+    if recipe["expected_top1"] is None and recipe["published_top1"] is not None:
+        return f"({100 * recipe['published_top1']:.4g}%)"
+    return "-" if recipe["expected_top1"] is None else f"{100 * recipe['expected_top1']:.4g}%"
 
 
 def listing(key: str) -> Callable[[Answer], list[Any]]:
@@ -163,6 +291,7 @@ def listing(key: str) -> Callable[[Answer], list[Any]]:
 
 
 TABLES: Mapping[str, Callable[[Answer], list[Any]]] = {
+    "prepare": prepare_table,
     "train": train_table,
     "test": test_table,
     "predict": predict_table,
@@ -172,7 +301,9 @@ TABLES: Mapping[str, Callable[[Answer], list[Any]]] = {
     "explain": explain_table,
     "convert": convert_table,
     "demo": demo_table,
-    "models": listing("models"),
+    "download": download_table,
+    "models": models_table,
     "datasets": datasets_table,
     "recipes": recipes_table,
+    "reproduce": reproduce_table,
 }

@@ -1,23 +1,40 @@
-"""The same backbone under each temporal module: what it learns from one dataset, and what it costs."""
+"""One backbone under each temporal module, or one module in variants: what it learns, and what it costs."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
+
+from gateshift.apps.compare_page import write_comparison
+from gateshift.apps.variants import Variant, choose_variants
+from gateshift.data.annotations import read_annotations
+from gateshift.data.shapes import generate
+from gateshift.engine.metrics import summary
+from gateshift.engine.progress import console
+from gateshift.engine.recipes import RECIPES, choose_recipe
+from gateshift.engine.scores import Scores
+from gateshift.engine.test import test
 from gateshift.engine.train import train
-from gateshift.errors import ConfigError, lookup
-from gateshift.models.backbones import BACKBONES
+from gateshift.models.classifier import VideoClassifier
 from gateshift.models.cost import count_macs, count_parameters
-from gateshift.models.registry import TEMPORAL_KINDS
+from gateshift.models.registry import MODELS, build_model
 from gateshift.models.weights import load
+
+EMBEDDED = Path("shapes")  # stands for the dataset of the demo where no folder has this name
 
 
 def compare(
     data: Path,
     *,
-    temporal: str = "tsn,tsm,gsm",
-    backbone: str = "efficientnet_lite0",
+    temporal: str | None = None,
+    ablate: str | None = None,
+    backbone: str | None = None,
     out: Path | None = None,
-    recipe: str = "finetune",
+    recipe: str | None = None,
+    modality: str | None = None,
     pretrained: bool | None = None,
     num_segments: int | None = None,
     size: int | None = None,
@@ -32,18 +49,30 @@ def compare(
     workers: int = 2,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Train one backbone under several temporal modules, with the same settings for all.
+    """Train one backbone under several temporal modules with the same settings; draw accuracy against cost.
 
-    Example: `gateshift compare my_videos --temporal tsn,gsm`
+    Example: `gateshift compare shapes --temporal tsn,c3d,s3d,tsm,gsm,gsf`
 
-    The same command again goes on where it was stopped. Settings that are left out come from the recipe.
+    The same command again goes on where it was stopped; what is trained is only tested. Accuracy is that of
+    the best epoch on the test split where the data has one, else on the videos that the epoch was chosen by.
+    `compare.html` and `compare.json` are written after every training. Settings that are left out come from
+    the recipe.
+
+    An ablation compares variants of gsm instead: `modules`, the last 0, 1, 5 and all of its places (which
+    ones the paper took is not known here); `branch`, each branch of the Inception block; `gate`, by tanh,
+    sigmoid or none; `interleave`, on and off. Blocks without a branch keep their released place.
 
     Args:
-        data: folder of class sub-folders, or a folder with prepared lists.
-        temporal: names from tsn, tsm, gsm, gsf, c3d, s3d, with commas between.
-        backbone: name of the 2D network, such as resnet18.
-        out: folder for one run per temporal module; by default runs/compare-<data>-<backbone>.
-        recipe: named settings to start from.
+        data: folder of class sub-folders, or a folder with lists; shapes, where there is no such folder, is
+            the embedded dataset of the demo, written to runs/shapes.
+        temporal: names from tsn, tsm, gsm, gsf, c3d, s3d, with commas between; by default tsn,tsm,gsm. With
+            an ablation gsm (the default) or gsf.
+        ablate: names from modules, branch, gate, interleave, with commas between.
+        backbone: name of the 2D network, such as resnet18; by default that of the recipe's model.
+        out: folder for the page and one run each; by default runs/compare-<data>-<backbone>, or
+            runs/ablate-<data>-<backbone>.
+        recipe: named settings to start from; by default what dataset.json names, or else finetune.
+        modality: what the networks see: rgb, flow or rgbdiff; the runs of another need another `out`.
         pretrained: start from the backbone's ImageNet weights.
         num_segments: frames per clip (T).
         size: side of the square crop in pixels; 0 keeps the backbone's own.
@@ -59,58 +88,133 @@ def compare(
         device: auto, cpu, cuda or mps.
 
     Returns:
-        ``results``: for each temporal module ``temporal``, ``top1`` (of the best epoch), ``params``, ``macs``
-        (of one clip) and ``clips_per_second`` (of training).
-    """
-    kinds = temporal_kinds(temporal)
-    lookup("backbone", backbone, BACKBONES)
-    folder = out or Path("runs") / f"compare-{Path(data).resolve().name}-{backbone}"
-    results = []
-    for kind in kinds:
-        trained = train(
-            data,
-            out=folder / kind,
-            model=f"{kind}_{backbone}",
-            recipe=recipe,
-            pretrained=pretrained,
-            num_segments=num_segments,
-            size=size,
-            epochs=epochs,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            lr=lr,
-            warmup_epochs=warmup_epochs,
-            dropout=dropout,
-            precision=precision,
-            seed=seed,
-            workers=workers,
-            device=device,
-        )
-        network = load(trained["weights"])
-        results.append(
-            {
-                "temporal": kind,
-                "top1": trained["best_top1"],
-                "params": count_parameters(network),
-                "macs": count_macs(network),
-                "clips_per_second": trained["clips_per_second"],
-            }
-        )
-    return {"results": results}
-
-
-def temporal_kinds(names: str) -> list[str]:
-    """Return the temporal modules in a comma list, each once.
-
-    >>> temporal_kinds("tsn, gsm,tsn")
-    ['tsn', 'gsm']
+        ``results``: for each one ``temporal``, ``options``, ``top1`` with its 95 % ``top1_interval`` on
+        ``videos`` of ``split``, ``val_top1`` and ``last_top1`` (validation, of best and last epoch),
+        ``params``, ``macs`` (of one clip), ``params_over_tsn`` and ``macs_over_tsn`` (what it adds to the
+        network without temporal modules, as a fraction), ``clips_per_second`` (of training), ``run``.
+        Also ``data``, ``backbone``, ``recipe``, ``page`` and ``waiting``, the names that are not trained yet.
 
     Raises:
-        UnknownName: a name is no temporal module.
-        ConfigError: there is no name.
+        GateshiftError: a name is not known, or data, settings or weights cannot be used.
+        KeyboardInterrupt: stopped by Ctrl-C; what is trained is kept.
     """
-    table = {kind: kind for kind in TEMPORAL_KINDS}
-    kinds = [lookup("temporal module", name.strip(), table) for name in names.split(",") if name.strip()]
-    if not kinds:
-        raise ConfigError(f"temporal is {names!r}; give one or more of {', '.join(TEMPORAL_KINDS)}.")
-    return list(dict.fromkeys(kinds))
+    data = Path(data)
+    embedded = data == EMBEDDED and not data.exists()
+    recipe = "shapes" if embedded and recipe is None else choose_recipe(recipe, data)
+    backbone = backbone or MODELS[RECIPES[recipe].config.model].backbone
+    variants = choose_variants(temporal, ablate, backbone)
+    data = generate(Path("runs") / EMBEDDED) if embedded else data
+    settings = {
+        "recipe": recipe,
+        "modality": modality,
+        "pretrained": pretrained,
+        "num_segments": num_segments,
+        "size": size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+        "lr": lr,
+        "warmup_epochs": warmup_epochs,
+        "dropout": dropout,
+        "precision": precision,
+        "seed": seed,
+        "workers": workers,
+        "device": device,
+    }
+    kind = "compare" if ablate is None else "ablate"
+    folder = out or Path("runs") / f"{kind}-{data.resolve().name}-{backbone}"
+    comparison = {"data": str(data), "backbone": backbone, "recipe": recipe}
+    return comparison | run_all(variants, backbone, data, folder, settings, comparison)
+
+
+def run_all(
+    variants: Sequence[Variant],
+    backbone: str,
+    data: Path,
+    folder: Path,
+    settings: Mapping[str, Any],
+    comparison: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Train and measure every variant; after each, write the page and return what is on it at the end."""
+    split = "test" if "test" in read_annotations(data).splits else "val"
+    measured: dict[str, dict[str, Any]] = {}
+    results: list[dict[str, Any]] = []
+    answer: dict[str, Any] = {}
+    for number, variant in enumerate(variants, start=1):
+        try:
+            console().print(f"\n[bold]{number} of {len(variants)}: {variant.name}")
+            if variant.folder not in measured:
+                run = folder / variant.folder
+                measured[variant.folder] = measure(variant, backbone, data, split, run, settings)
+        except KeyboardInterrupt as stop:
+            so_far = _so_far(number - 1, len(variants), folder)
+            raise KeyboardInterrupt(f"{str(stop) or 'stopped;'} {so_far}") from stop
+        results.append({"temporal": variant.temporal, "options": variant.options, **measured[variant.folder]})
+        waiting = [later.name for later in variants[number:]]
+        answer = {"results": results, "waiting": waiting, "page": str(folder / "compare.html")}
+        if PartialState().is_main_process:
+            write_comparison(folder, {**comparison, **answer})
+    return answer
+
+
+def _so_far(finished: int, number: int, folder: Path) -> str:
+    """Say what a stopped comparison leaves."""
+    kept = f"; they are in {folder / 'compare.html'}" if finished else ""
+    return f"{finished} of {number} are compared{kept}. The same command goes on."
+
+
+def measure(
+    variant: Variant, backbone: str, data: Path, split: str, run: Path, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Train one variant, or go on where it was stopped; return its accuracy and its cost."""
+    trained = train(
+        data,
+        out=run,
+        model=f"{variant.temporal}_{backbone}",
+        temporal_options=variant.changes or None,
+        **settings,
+    )
+    network = load(trained["weights"])
+    plain = without_temporal(network)
+    params, macs = count_parameters(network), count_macs(network)
+    return {
+        **measure_accuracy(run, data, split, settings),
+        "val_top1": trained["best_top1"],
+        "last_top1": trained["top1"],
+        "params": params,
+        "params_over_tsn": params / count_parameters(plain) - 1,
+        "macs": macs,
+        "macs_over_tsn": macs / count_macs(plain) - 1,
+        "clips_per_second": trained["clips_per_second"],
+        "run": str(run),
+    }
+
+
+def measure_accuracy(run: Path, data: Path, split: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return accuracy on the test split, or what the best epoch had on the validation videos."""
+    if split == "test":
+        how = {name: settings[name] for name in ("workers", "device")}
+        scores = run / "test_scores.npz"
+        found = test(
+            run, data, split="test", precision=settings["precision"] or "auto", save_scores=scores, **how
+        )
+        videos = found["videos"]
+    else:
+        val = Scores.load(run / "val_scores.npz")
+        found, videos = summary(val), len(val.videos)
+    return {
+        "top1": found["top1"],
+        "top1_interval": list(found["top1_interval"]),
+        "videos": videos,
+        "split": split,
+    }
+
+
+def without_temporal(network: VideoClassifier) -> VideoClassifier:
+    """Return the same network without temporal modules (TSN), and without tensors: for its cost."""
+    name = f"tsn_{MODELS[network.spec.name].backbone}"
+    spec = replace(
+        network.spec, name=name, interleave=False, channel_ratio=1.0, gate="tanh", branch="", num_modules=-1
+    )
+    with torch.device("meta"):
+        return build_model(spec, size=network.input_spec.size)

@@ -12,9 +12,9 @@ from gateshift.apps.explain import explain
 from gateshift.apps.predict import predict
 from gateshift.data.shapes import CLASSES, PAIRS, generate, render, write_video
 from gateshift.engine.checkpoint import write_text
-from gateshift.engine.config import TrainConfig
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.progress import console
+from gateshift.engine.recipes import RECIPES
 from gateshift.engine.scores import Scores
 from gateshift.engine.test import test
 from gateshift.engine.train import train_config
@@ -24,18 +24,7 @@ MINUTES = 6.0
 VIDEO_SIZE = 64
 VIDEOS_PER_CLASS = 100
 NEW_CLASS = "pushing something from left to right"
-CONFIG = TrainConfig(
-    model="gsm_efficientnet_lite0",
-    size=48,
-    epochs=5,
-    batch_size=16,
-    lr=4e-3,
-    warmup_epochs=1,
-    label_smoothing=0.1,
-    dropout=0.0,
-    clip_grad=5.0,
-    precision="float32",
-)
+CONFIG = RECIPES["shapes"].config
 
 
 def demo(
@@ -75,7 +64,7 @@ def demo(
         run = out / temporal
         model = CONFIG.model.replace("gsm", temporal)
         config = replace(CONFIG, model=model, epochs=epochs, seed=seed)
-        train_config(config, data, out=run, workers=workers, device=device)
+        train_config(config, data, recipe="shapes", out=run, workers=workers, device=device)
         scores = run / "test_scores.npz"
         answer = test(run, data, split="test", workers=workers, device=device, save_scores=scores)
         results[temporal] = {"top1": answer["top1"], "pairs_top1": pairs_top1(Scores.load(scores))}

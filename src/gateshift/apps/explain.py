@@ -43,9 +43,14 @@ def explain(
         module's ``name``, the ``direction`` it moves features in, its mean size ``open`` and its ``largest``.
 
     Raises:
-        GateshiftError: the model has no gates.
+        GateshiftError: the model has no gates, or sees optical flow.
     """
     network = load(model)
+    if network.spec.modality == "flow":
+        raise GateshiftError(
+            f"'{model}' sees optical flow, and explain draws gates over the frames of a video. "
+            "Explain a model made for rgb or rgbdiff."
+        )
     clip = read_views(video, network.num_segments, network.input_spec)[0]  # (T, 3, S, S)
     gates, logits = capture_gates(network, clip, pick_device(device))
     if not gates:
@@ -59,7 +64,8 @@ def explain(
         out = (Path(model) if Path(model).is_dir() else Path()) / "explain"
     verdict = f": {labels[0]['label']} ({labels[0]['probability']:.0%})" if labels else ""
     rows = gate_rows(gates)
-    sheet = draw_gates(clip.permute(0, 2, 3, 1).numpy(), rows, f"{network.spec.name}{verdict}")
+    frames = clip[:, :3].permute(0, 2, 3, 1).numpy()  # of differences, the frame that the first one starts at
+    sheet = draw_gates(frames, rows, f"{network.spec.name}{verdict}")
     out.mkdir(parents=True, exist_ok=True)
     picture, page = out / "gates.png", out / "index.html"
     write_atomically(picture, lambda partial: sheet.save(partial, "PNG"))

@@ -1,12 +1,15 @@
 """Label and probability of videos: files, folders of files, folders of frames, globs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gateshift.data.dataset import EvalViews
+from gateshift.data.annotations import DESCRIPTION, read_annotations
+from gateshift.data.dataset import EvalViews, require_modality
+from gateshift.data.flow_folder import FLOW_FOLDERS
 from gateshift.data.folders import find_videos
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
@@ -32,6 +35,9 @@ def predict(
 
     Example: `gateshift predict runs/mine clip.mp4 more_clips/ "days/*/cam1.mkv"`
 
+    A model that was trained on optical flow takes folders with `flow_x` and `flow_y` in them, or datasets
+    whose dataset.json names the flow.
+
     Args:
         model: a run directory, a weights file, or the name of published weights.
         paths: videos, folders of frames, folders that hold either at any depth, and globs.
@@ -48,8 +54,13 @@ def predict(
     """
     where = pick_device(device)
     how = Inference(where, pick_precision(precision, where), batch_size, workers)
-    found = find_all(paths)
-    return predict_with(load(model), found, how=how, top=top, clips=clips, crops=crops)
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not any(Path(path).is_dir() for path in paths):  # folders wait for the model, which may want flow
+        find_all(paths)
+    network = load(model)
+    if network.spec.modality == "flow":
+        return predict_flow(network, paths, how=how, top=top, clips=clips, crops=crops)
+    return predict_with(network, find_all(paths), how=how, top=top, clips=clips, crops=crops)
 
 
 def predict_with(
@@ -62,31 +73,106 @@ def predict_with(
     crops: int = 1,
 ) -> dict[str, Any]:
     """Return what ``predict`` returns, from a loaded network and what ``find_all`` found."""
+    records = [VideoRecord(video, label=0) for video, error in videos if error is None]  # no label is known
+    annotations = Annotations(Path(), class_names(network), network.label_swaps, None, "paths", {})
+    answers = iter(label_records(network, annotations, records, how=how, top=top, clips=clips, crops=crops))
+    predictions = [
+        {"video": video, "labels": [], "error": error} if error else {"video": video, **next(answers)}
+        for video, error in videos
+    ]
+    return {"predictions": predictions}
+
+
+def predict_flow(
+    network: VideoClassifier,
+    paths: Sequence[str | Path],
+    *,
+    how: Inference,
+    top: int = 5,
+    clips: int = 1,
+    crops: int = 1,
+) -> dict[str, Any]:
+    """Return what ``predict`` returns, from a loaded network for flow and folders that hold flow.
+
+    Raises:
+        DataError: none of the paths leads to flow.
+    """
+    predictions: list[dict[str, Any]] = []
+    reasons = []
+    for path in map(Path, paths):
+        try:
+            annotations, records = find_flow(path)
+        except DataError as error:
+            reasons.append(error)
+            predictions.append({"video": str(path), "labels": [], "error": str(error)})
+            continue
+        annotations = replace(annotations, classes=class_names(network), label_swaps=network.label_swaps)
+        answers = label_records(network, annotations, records, how=how, top=top, clips=clips, crops=crops)
+        predictions += [
+            {"video": str(annotations.path(record)), **answer}
+            for record, answer in zip(records, answers, strict=True)
+        ]
+    if len(reasons) == len(predictions):
+        raise reasons[0] if reasons else DataError("no path was given. Give folders that hold flow.")
+    return {"predictions": predictions}
+
+
+def find_flow(path: Path) -> tuple[Annotations, list[VideoRecord]]:
+    """Return the videos whose flow a folder holds, or whose dataset.json in it names.
+
+    Raises:
+        DataError: there is no flow.
+    """
+    if all((path / folder).is_dir() for folder in FLOW_FOLDERS):
+        x = path / FLOW_FOLDERS[0]
+        found = [video.relative_to(x).as_posix() for video in find_videos([x])]
+        annotations = Annotations(path, (), (), None, "paths", {}, flow=FLOW_FOLDERS)
+        return annotations, [VideoRecord(video, label=0) for video in found]
+    if (path / DESCRIPTION).is_file():
+        annotations = read_annotations(path)
+        require_modality(annotations, "flow")
+        records = [record for split in annotations.splits.values() for record in split]
+        return annotations, [replace(record, label=0) for record in records]
+    raise DataError(
+        f"'{path}' holds no optical flow, and this model sees nothing else. Give a folder with flow_x and "
+        "flow_y in it, a dataset whose dataset.json names them, or use a model trained on RGB."
+    )
+
+
+def class_names(network: VideoClassifier) -> tuple[str, ...]:
+    """Return the names of the network's classes, or their numbers."""
+    return network.classes or tuple(str(index) for index in range(network.head.out_features))
+
+
+def label_records(
+    network: VideoClassifier,
+    annotations: Annotations,
+    records: Sequence[VideoRecord],
+    *,
+    how: Inference,
+    top: int,
+    clips: int,
+    crops: int,
+) -> list[dict[str, Any]]:
+    """Return ``labels`` and ``error`` of each record, one of them empty."""
     for name, value in {"top": top, "clips": clips}.items():
         if value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 1. Change --{name}.")
-    classes = network.classes or tuple(str(index) for index in range(network.head.out_features))
-    records = [VideoRecord(video, label=0) for video, error in videos if error is None]  # no label is known
-    annotations = Annotations(Path(), classes, network.label_swaps, None, "paths", {})
     views = EvalViews(annotations, records, network.num_segments, network.input_spec, clips, crops)
-    answers = iter(
-        infer(
-            network,
-            views,
-            len(records),
-            how,
-            flipped=views.flipped,
-            label_swaps=annotations.swap_indices,
-        )
+    answers = infer(
+        network,
+        views,
+        len(records),
+        how,
+        flipped=views.flipped,
+        label_swaps=annotations.swap_indices,
     )
-    predictions = []
-    for video, error in videos:
-        answer = next(answers) if error is None else None
-        labels = [] if answer is None or answer.logits is None else best(answer.logits, classes, top)
-        if answer is not None:
-            error = answer.error if labels or answer.error else "the network's output is not finite"
-        predictions.append({"video": video, "labels": labels, "error": error})
-    return {"predictions": predictions}
+    labelled = []
+    for answer in answers:
+        labels = [] if answer.logits is None else best(answer.logits, annotations.classes, top)
+        error = answer.error if labels or answer.error else "the network's output is not finite"
+        labelled.append({"labels": labels, "error": error})
+    return labelled
 
 
 def find_all(paths: Sequence[str | Path]) -> list[tuple[str, str | None]]:

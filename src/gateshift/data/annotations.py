@@ -20,10 +20,10 @@ from gateshift.data.records import Annotations, VideoRecord
 from gateshift.data.splitting import grouped_split, ungrouped_classes
 from gateshift.errors import DataError
 
-__all__ = ["Annotations", "VideoRecord", "read_annotations", "write_annotations"]
+__all__ = ["Annotations", "VideoRecord", "read_annotations", "read_description", "write_annotations"]
 
 DESCRIPTION = "dataset.json"
-KEYS = ("root", "classes", "label_swaps", "frame_template", "source")
+KEYS = ("root", "classes", "label_swaps", "frame_template", "source", "flow", "dataset", "recipe")
 FEW_VIDEOS = 5
 
 
@@ -57,16 +57,25 @@ def write_annotations(annotations: Annotations, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for split, records in annotations.splits.items():
-        _write(folder / f"{split}.csv", format_list(records, annotations.classes))
+        write_text(folder / f"{split}.csv", format_list(records, annotations.classes))
     values = {
-        "root": str(annotations.root.resolve()),
+        "root": _portable(annotations.root, folder),
         "classes": annotations.classes,
         "label_swaps": annotations.label_swaps,
         "frame_template": annotations.frame_template,
         "source": annotations.source,
+        "flow": annotations.flow,
+        "dataset": annotations.dataset,
+        "recipe": annotations.recipe,
     }
-    _write(folder / DESCRIPTION, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / DESCRIPTION, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     return folder
+
+
+def _portable(root: Path, folder: Path) -> str:
+    """Return a root as ``dataset.json`` in ``folder`` names it: relative where the two move together."""
+    root, folder = root.resolve(), folder.resolve()
+    return root.relative_to(folder).as_posix() if root.is_relative_to(folder) else str(root)
 
 
 def _from_lists(folder: Path, lists: Mapping[str, Path], described: Mapping[str, Any]) -> Annotations:
@@ -136,6 +145,9 @@ def _annotations(
         source=described.get("source", source),
         splits=splits,
         notes=notes,
+        flow=described.get("flow"),
+        dataset=described.get("dataset"),
+        recipe=described.get("recipe"),
     )
 
 
@@ -179,8 +191,15 @@ def _videos(count: int) -> str:
 def _read_description(folder: Path) -> dict[str, Any]:
     """Return what a folder's dataset.json says, checked; nothing where there is none."""
     file = folder / DESCRIPTION
-    if not file.is_file():
-        return {}
+    return read_description(file) if file.is_file() else {}
+
+
+def read_description(file: Path) -> dict[str, Any]:
+    """Return what a ``dataset.json`` says, its values in the form of ``Annotations``; keys may be missing.
+
+    Raises:
+        DataError: the file is no such description.
+    """
     try:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # JSON and Unicode errors are both of this kind
@@ -198,6 +217,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         values["classes"] = tuple(values["classes"])
     if "label_swaps" in values:
         values["label_swaps"] = tuple((a, b) for a, b in values["label_swaps"])
+    if "flow" in values:
+        values["flow"] = tuple(values["flow"])
     return values
 
 
@@ -207,14 +228,17 @@ EXPECTED = {
     "label_swaps": 'Expected pairs of names, such as [["Swipe left", "Swipe right"]]; each name in one pair.',
     "frame_template": "Expected a name such as '{:05d}.jpg'.",
     "source": "Expected a text.",
+    "dataset": "Expected a name, such as 'something-v1'.",
+    "recipe": "Expected a name of `gateshift recipes`.",
+    "flow": 'Expected the folders of x and of y flow, such as ["flow_x", "flow_y"].',
 }
 
 
 def _fits(key: str, value: object) -> bool:
     """Tell whether a value of dataset.json has the form that its key wants."""
-    if key not in ("classes", "label_swaps"):
+    if key not in ("classes", "label_swaps", "flow"):
         return isinstance(value, str)
-    if not isinstance(value, list):
+    if not isinstance(value, list) or (key == "flow" and len(value) != 2):
         return False
     if key == "label_swaps":
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
@@ -224,7 +248,7 @@ def _fits(key: str, value: object) -> bool:
     return names and (key == "label_swaps" or bool(value))
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file in one step, so that nobody reads half of it."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")

@@ -1,6 +1,7 @@
 """Videos as clips for training, and as views for everything that measures or shows.
 
-Letters: T frames of a clip, V views of a video, S side of a crop.
+Letters: T frames of a clip, V views of a video, S side of a crop. A view of RGB is (T, 3, S, S); of other
+modalities each segment has more planes in place of the 3: see ``transforms.stack_frames``.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,15 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gateshift.data.flow_folder import FlowFolder, flow_name
 from gateshift.data.frame_folder import FrameFolder
 from gateshift.data.reader import FewerFrames, VideoFile, open_video
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.data.sampling import random_segments, test_clips
-from gateshift.data.transforms import ClipTransform, EvalTransform
-from gateshift.errors import VideoError
-from gateshift.spec import InputSpec
+from gateshift.data.transforms import ClipTransform, EvalTransform, stack_frames
+from gateshift.errors import DataError, VideoError
+from gateshift.spec import MODALITIES, InputSpec, ModalityName
 
 Item = tuple[Tensor, int, int]
+Video = VideoFile | FrameFolder | FlowFolder
 
 
 class TrainClips(Dataset[Item]):
@@ -30,9 +33,17 @@ class TrainClips(Dataset[Item]):
     """
 
     def __init__(
-        self, annotations: Annotations, split: str, num_segments: int, transform: ClipTransform, seed: int
+        self,
+        annotations: Annotations,
+        split: str,
+        num_segments: int,
+        transform: ClipTransform,
+        seed: int,
+        modality: ModalityName = "rgb",
     ) -> None:
+        require_modality(annotations, modality)
         self.annotations = annotations
+        self.modality: ModalityName = modality
         self.records = annotations.split(split)
         self.num_segments = num_segments
         self.transform = transform
@@ -54,13 +65,14 @@ class TrainClips(Dataset[Item]):
         """
         record = self.records[index]
         rng = np.random.default_rng((self.seed, int(self._epoch), index))
+        span = MODALITIES[self.modality].frames_read
         frames, positions = read_frames(
-            open_video(self.annotations.path(record), self.annotations.frame_template),
-            lambda num_frames: random_segments(num_frames, self.num_segments, rng),
+            open_record(self.annotations, record, self.modality),
+            lambda num_frames: random_segments(num_frames, self.num_segments, rng, span),
             record,
         )
         clip, label = self.transform(as_clip(frames)[positions], record.label, rng)
-        return clip.contiguous()[None], label, index
+        return stack_frames(clip, self.num_segments).contiguous()[None], label, index
 
 
 class EvalViews(Dataset[Item]):
@@ -80,6 +92,7 @@ class EvalViews(Dataset[Item]):
         num_clips: int = 1,
         num_crops: int = 1,
     ) -> None:
+        require_modality(annotations, spec.modality)
         self.annotations = annotations
         self.records = annotations.split(split) if isinstance(split, str) else tuple(split)
         self.num_segments = num_segments
@@ -98,15 +111,8 @@ class EvalViews(Dataset[Item]):
             VideoError: the video cannot be read.
         """
         record = self.records[index]
-        views = read_views(
-            self.annotations.path(record),
-            self.num_segments,
-            self.spec,
-            self.num_clips,
-            self.num_crops,
-            frame_template=self.annotations.frame_template,
-            record=record,
-        )
+        video = open_record(self.annotations, record, self.spec.modality)
+        views = views_of(video, self.num_segments, self.spec, self.num_clips, self.num_crops, record)
         return views, record.label, index
 
 
@@ -125,7 +131,7 @@ def read_views(
     Views go clip by clip, the crops of a clip together: V = num_clips * num_crops.
 
     Args:
-        path: a video file or a frame folder.
+        path: a video file or a frame folder: RGB, so that flow cannot come from it.
         num_segments: frames of a clip, T.
         spec: what the network wants.
         num_clips: temporal samplings of the video.
@@ -136,22 +142,70 @@ def read_views(
     Raises:
         VideoError: the video cannot be read.
     """
+    if spec.modality == "flow":
+        raise VideoError(
+            f"'{path}' is a video in RGB, and this network sees optical flow. "
+            "Prepare its flow_x and flow_y frames, or use a network made for RGB."
+        )
+    return views_of(open_video(path, frame_template), num_segments, spec, num_clips, num_crops, record)
+
+
+def views_of(
+    video: Video,
+    num_segments: int,
+    spec: InputSpec,
+    num_clips: int = 1,
+    num_crops: int = 1,
+    record: VideoRecord | None = None,
+) -> Tensor:
+    """Read the views of an open video, as ``read_views`` describes them."""
     transform = EvalTransform(spec, num_crops)
     frames, positions = read_frames(
-        open_video(path, frame_template),
-        lambda num_frames: test_clips(num_frames, num_segments, num_clips),
+        video,
+        lambda num_frames: test_clips(num_frames, num_segments, num_clips, spec.frames_read),
         record,
     )
     resized = transform.resize(as_clip(frames))  # each frame once, however many views show it
-    return torch.cat([transform.crops(resized[clip]) for clip in positions])
+    views = torch.cat([transform.crops(resized[clip]) for clip in positions])
+    return stack_frames(views, num_segments)
+
+
+def require_modality(annotations: Annotations, modality: str) -> None:
+    """Refuse a dataset that has no frames of a modality.
+
+    Raises:
+        DataError: flow is asked for, and dataset.json does not say where it is, or it is not there.
+    """
+    if modality != "flow":
+        return
+    if annotations.flow is None:
+        raise DataError(
+            f"the dataset at '{annotations.root}' has no optical flow. Prepare grey frames of it, and name "
+            'their two folders in dataset.json, such as "flow": ["flow_x", "flow_y"].'
+        )
+    for folder in annotations.flow:
+        if not (annotations.root / folder).is_dir():
+            raise DataError(
+                f"there is no folder '{annotations.root / folder}', which 'flow' in dataset.json names. "
+                "Correct it: folders are absolute, or relative to the root."
+            )
+
+
+def open_record(annotations: Annotations, record: VideoRecord, modality: ModalityName) -> Video:
+    """Return the reader of what a modality shows of a record's video."""
+    if modality != "flow":
+        return open_video(annotations.path(record), annotations.frame_template)
+    assert annotations.flow is not None, "require_modality comes first"
+    name = flow_name(record.video)
+    return FlowFolder(*(annotations.root / folder / name for folder in annotations.flow))
 
 
 def read_frames(
-    video: VideoFile | FrameFolder,
+    video: Video,
     choose: Callable[[int], np.ndarray],
     record: VideoRecord | None = None,
 ) -> tuple[np.ndarray, Tensor]:
-    """Read the frames that ``choose`` names, each once: uint8 (M, H, W, 3), and each name's place among them.
+    """Read the frames that ``choose`` names, each once: uint8 (M, H, W, C), and each name's place among them.
 
     Args:
         video: the open video.
@@ -165,7 +219,7 @@ def read_frames(
 
 
 def _read_chosen(
-    video: VideoFile | FrameFolder, choose: Callable[[int], np.ndarray], record: VideoRecord | None
+    video: Video, choose: Callable[[int], np.ndarray], record: VideoRecord | None
 ) -> tuple[np.ndarray, Tensor]:
     start, end = action_span(video, record)
     chosen = choose(end - start)
@@ -173,12 +227,18 @@ def _read_chosen(
     return video.read(start + indices), torch.from_numpy(positions.reshape(chosen.shape))
 
 
-def action_span(video: VideoFile | FrameFolder, record: VideoRecord | None) -> tuple[int, int]:
-    """Return the first frame of the action and the frame after its last, among all frames of the video."""
+def action_span(video: Video, record: VideoRecord | None) -> tuple[int, int]:
+    """Return the first frame of the action and the frame after its last, among all frames of the video.
+
+    Of flow, an action of n frames has n - 1.
+    """
     if record is None:
         return 0, video.num_frames
     start, end = record.start_frame, record.end_frame
-    if isinstance(video, FrameFolder):
+    if isinstance(video, FlowFolder):
+        num_frames = end or record.num_frames
+        end = total = video.num_frames if num_frames is None else num_frames - 1
+    elif isinstance(video, FrameFolder):
         # What a list says spares looking through the folder; reading finds what is missing.
         end = total = end or record.num_frames or video.num_frames
     else:
@@ -193,5 +253,5 @@ def action_span(video: VideoFile | FrameFolder, record: VideoRecord | None) -> t
 
 
 def as_clip(frames: np.ndarray) -> Tensor:
-    """View decoded frames (T, H, W, 3) as a clip (T, 3, H, W)."""
+    """View decoded frames (T, H, W, C) as a clip (T, C, H, W)."""
     return torch.from_numpy(frames).permute(0, 3, 1, 2)

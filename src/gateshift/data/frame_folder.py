@@ -85,7 +85,7 @@ class FrameFolder:
     def _read_frame(self, i: int, file: Path) -> np.ndarray:
         try:
             with Image.open(file) as image:
-                return np.asarray(image.convert("RGB"))
+                return self._pixels(image, file)
         except FileNotFoundError as error:
             raise VideoError(
                 f"frame {i} of '{self.path}' is missing: '{file}'. "
@@ -95,6 +95,9 @@ class FrameFolder:
             raise VideoError(
                 f"frame {i}, '{file}', cannot be read ({error}). Extract the video again."
             ) from error
+
+    def _pixels(self, image: Image.Image, file: Path) -> np.ndarray:
+        return np.asarray(image.convert("RGB"))
 
 
 def find_frame_names(folder: Path, frame_template: str | None = None) -> FrameNames:

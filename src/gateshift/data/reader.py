@@ -4,9 +4,10 @@ Nothing stays open between calls, so readers can be made anywhere and sent to an
 be read is an error that names the file; another frame is never shown in its place.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -74,25 +75,48 @@ class VideoFile:
         """Return the frames at ``indices``, in that order and with repeats: uint8 (len(indices), H, W, 3)."""
         wanted = set(map(int, indices))
         frames: dict[int, np.ndarray] = {}
-        reformatter = VideoReformatter()
-        size: tuple[int, int] | None = None
         num_decoded = 0
-        with closing(self._decode()) as decoded:
-            for i, frame in enumerate(decoded):
+        with closing(self._shown(wanted)) as shown:
+            for i, pixels in shown:
                 num_decoded = i + 1
-                if i not in wanted:
-                    continue
-                size = size or (frame.width, frame.height)  # a size that changes on the way is scaled back
-                frames[i] = self._upright_rgb(reformatter, frame, *size)
+                if pixels is not None:
+                    frames[i] = pixels
                 if len(frames) == len(wanted):
                     break
-        if missing := sorted(wanted - frames.keys()):
+        self._require(sorted(wanted - frames.keys()), num_decoded)
+        return np.stack([frames[int(i)] for i in indices])
+
+    def frames(self) -> Generator[np.ndarray, None, None]:
+        """Yield all ``num_frames`` frames in order, one at a time: uint8 (H, W, 3). Close it, or use it up.
+
+        Raises:
+            FewerFrames: after the last frame, where the decoder ended early; ``num_frames`` then says so.
+        """
+        num_frames, num_decoded = self.num_frames, 0
+        with closing(self._shown(range(num_frames))) as shown:
+            for i, pixels in islice(shown, num_frames):
+                assert pixels is not None, "all of these are wanted"
+                num_decoded = i + 1
+                yield pixels
+        self._require(range(num_decoded, num_frames), num_decoded)
+
+    def _shown(self, wanted: Container[int]) -> Generator[tuple[int, np.ndarray | None], None, None]:
+        """Decode in order: each frame's number, and its pixels as a player shows them if it is wanted."""
+        reformatter = VideoReformatter()
+        size: tuple[int, int] | None = None
+        with closing(self._decode()) as decoded:
+            for i, frame in enumerate(decoded):
+                size = size or (frame.width, frame.height)  # a size that changes on the way is scaled back
+                yield i, self._upright_rgb(reformatter, frame, *size) if i in wanted else None
+
+    def _require(self, missing: Sequence[int], num_decoded: int) -> None:
+        """Refuse frames that the decoder did not reach, and remember how many there are."""
+        if missing:
             self.num_frames = num_decoded
             raise FewerFrames(
                 f"frame {missing[0]} of '{self.path}' was asked for, and it has {num_decoded} frames. "
                 "Correct the list's frame numbers, or leave the video out."
             )
-        return np.stack([frames[int(i)] for i in indices])
 
     def _upright_rgb(
         self, reformatter: VideoReformatter, frame: av.VideoFrame, width: int, height: int

@@ -39,6 +39,10 @@ class Annotations:
         source: where the annotations come from, for people.
         splits: the records of "train", "val", "test"; a split without videos is not there.
         notes: remarks for the user, one sentence each.
+        flow: the folders of x and of y flow, absolute or relative to the root; each holds a folder of frames
+            for every video, under the video's own path (less the extension of a video file).
+        dataset: name of the published dataset, where ``gateshift prepare`` knew it.
+        recipe: the training settings that suit these videos, by name, where somebody chose them.
     """
 
     root: Path
@@ -48,6 +52,9 @@ class Annotations:
     source: str
     splits: Mapping[str, tuple[VideoRecord, ...]]
     notes: tuple[str, ...] = field(default=())
+    flow: tuple[str, str] | None = None
+    dataset: str | None = None
+    recipe: str | None = None
 
     @property
     def swap_indices(self) -> dict[int, int]:

@@ -95,7 +95,12 @@ def generate(
     with TemporaryDirectory(prefix=f"{out.name}.", dir=out.parent) as room:
         partial = Path(room, "data")
         _write_videos(partial, plan)
-        description = {"classes": CLASSES, "label_swaps": LABEL_SWAPS, "source": plan.describe()}
+        description = {
+            "classes": CLASSES,
+            "label_swaps": LABEL_SWAPS,
+            "source": plan.describe(),
+            "recipe": "shapes",
+        }
         (partial / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         with suppress(OSError):  # another process was sooner; what it wrote is looked at
             partial.replace(out)

@@ -4,6 +4,9 @@ A clip is uint8 (T, 3, H, W), a view of the decoder's (T, H, W, 3) array: torch 
 several times faster than any other way, and within one grey level of Pillow. Clips stay bytes until
 ``normalize``, on the device.
 
+Other modalities read several frames a segment, and flow has 2 planes for 3: (T * frames_read, planes, H, W)
+until ``stack_frames``, which comes after all that treats frames alike.
+
 Letters: T frames, H W pixels, S side of the crop.
 """
 
@@ -16,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gateshift.errors import ConfigError
-from gateshift.spec import InputSpec
+from gateshift.spec import InputSpec, ModalityName
 
 SCALES = (1.0, 0.875, 0.75, 0.66)  # of the short side, as in the released code
+MOTION_SCALES = SCALES[:3]  # of flow and differences, likewise
 OFFSETS = (  # of the 13 places a crop is taken from, in quarters of the free space: (x, y)
     *((0, 0), (4, 0), (0, 4), (4, 4), (2, 2)),
     *((0, 2), (4, 2), (2, 4), (2, 0)),
@@ -83,20 +87,21 @@ class MultiScaleCrop:
 class RandomFlip:
     """Mirror the clip half of the time; classes that name a side swap with it."""
 
-    def __init__(self, label_swaps: Mapping[int, int]) -> None:
+    def __init__(self, label_swaps: Mapping[int, int], modality: ModalityName = "rgb") -> None:
         self.label_swaps = label_swaps
+        self.modality = modality
 
     def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
         """Mirror all frames, or none."""
         if rng.random() < 0.5:
             return clip, label
-        return clip.flip(-1), self.label_swaps.get(label, label)
+        return mirror(clip, self.modality), self.label_swaps.get(label, label)
 
 
 def train_transform(spec: InputSpec, label_swaps: Mapping[int, int], *, flip: bool = True) -> ClipTransform:
     """Return the released augmentation: multi-scale crop, then (with ``flip``) a flip that swaps labels."""
-    crop = MultiScaleCrop(spec.size)
-    return Chain(crop, RandomFlip(label_swaps)) if flip else crop
+    crop = MultiScaleCrop(spec.size, SCALES if spec.modality == "rgb" else MOTION_SCALES)
+    return Chain(crop, RandomFlip(label_swaps, spec.modality)) if flip else crop
 
 
 class EvalTransform:
@@ -105,6 +110,7 @@ class EvalTransform:
     Args:
         spec: what the network wants; frames are resized to a short side of ``spec.resize``.
         num_crops: 1 centre; 3 along the long side; 5 corners and centre; 10 the five and their mirror images.
+            See ``crop_corners``.
 
     Attributes:
         flipped: for each crop, whether it is a mirror image.
@@ -134,18 +140,48 @@ class EvalTransform:
 
     def crops(self, clip: Tensor) -> Tensor:
         """Cut the crops of a resized clip: uint8 (num_crops, T, 3, S, S)."""
-        height, width = clip.shape[-2:]
         size = self.spec.size
-        right, bottom = width - size, height - size
-        x, y = round(right / 2), round(bottom / 2)
-        if self.num_crops == 1:
-            corners = [(x, y)]
-        elif self.num_crops == 3:
-            corners = [(0, y), (x, y), (right, y)] if width >= height else [(x, 0), (x, y), (x, bottom)]
-        else:
-            corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (x, y)]
+        corners = crop_corners(clip.shape[-1], clip.shape[-2], size, self.num_crops)
         crops = torch.stack([clip[..., top : top + size, left : left + size] for left, top in corners])
-        return torch.cat([crops, crops.flip(-1)]) if self.num_crops == 10 else crops.contiguous()
+        return (
+            torch.cat([crops, mirror(crops, self.spec.modality)])
+            if self.num_crops == 10
+            else crops.contiguous()
+        )
+
+
+def crop_corners(width: int, height: int, size: int, num_crops: int) -> list[tuple[int, int]]:
+    """Return (left, top) of each crop of a test, less mirror images.
+
+    Several crops lie on whole quarters of the free space, rounded down, as in the released code: up to 3
+    pixels at the right and at the bottom are in none of them. A single crop is the exact centre, rounded as
+    torchvision does. Three of the released code lie along the width; here along the height of tall frames.
+
+    >>> crop_corners(341, 256, 224, 5)
+    [(0, 0), (116, 0), (0, 32), (116, 32), (58, 16)]
+    """
+    if num_crops == 1:
+        return [(round((width - size) / 2), round((height - size) / 2))]
+    x, y = (width - size) // 4, (height - size) // 4
+    if num_crops == 3:
+        return [(k * x, 2 * y) if width >= height else (2 * x, k * y) for k in (0, 2, 4)]
+    return [(0, 0), (4 * x, 0), (0, 4 * y), (4 * x, 4 * y), (2 * x, 2 * y)]
+
+
+def mirror(clip: Tensor, modality: ModalityName = "rgb") -> Tensor:
+    """Return the mirror image of a clip (..., planes, H, W); in that of flow, x points the other way.
+
+    Grey levels of flow turn over as released: 255 - x, around 127.5.
+    """
+    mirrored = clip.flip(-1)
+    if modality == "flow":
+        mirrored[..., 0, :, :] = 255 - mirrored[..., 0, :, :]
+    return mirrored
+
+
+def stack_frames(clip: Tensor, num_segments: int) -> Tensor:
+    """Put the frames of each segment on top of each other: (..., T * F, C, H, W) -> (..., T, F * C, H, W)."""
+    return clip.unflatten(-4, (num_segments, -1)).flatten(-4, -3)
 
 
 def resize(clip: Tensor, size: tuple[int, int]) -> Tensor:
@@ -156,9 +192,17 @@ def resize(clip: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def normalize(clips: Tensor, spec: InputSpec) -> Tensor:
-    """Return bytes (..., 3, H, W) in RGB as the float32 that the network wants, on the device they are on."""
+    """Return bytes as the float32 that the network wants, on the device they are on.
+
+    (..., frames_read * planes, H, W), colours in RGB -> (..., in_channels, H, W). Differences of frames are
+    taken here.
+    """
+    frames = clips.unflatten(-3, (spec.frames_read, spec.planes))
     if spec.channels == "bgr":
-        clips = clips.flip(-3)
-    mean = torch.tensor(spec.mean, device=clips.device).view(3, 1, 1)
-    std = torch.tensor(spec.std, device=clips.device).view(3, 1, 1)
-    return clips.float().div_(255 / spec.scale).sub_(mean).div_(std)
+        frames = frames.flip(-3)
+    mean = torch.tensor(spec.mean, device=clips.device).view(-1, 1, 1)
+    std = torch.tensor(spec.std, device=clips.device).view(-1, 1, 1)
+    frames = frames.float().div_(255 / spec.scale).sub_(mean).div_(std)
+    if spec.modality == "rgbdiff":
+        frames = frames.diff(dim=-4)
+    return frames.flatten(-4, -3)

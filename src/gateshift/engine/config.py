@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from gateshift.errors import ConfigError, lookup
+from gateshift.models.temporal_options import parse_options
+from gateshift.spec import MODALITIES, ModalityName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +15,10 @@ class TrainConfig:
 
     model: str = "gsm_efficientnet_lite0"
     """Name of the model; see `gateshift models`."""
+    temporal_options: str = ""
+    """Of the temporal modules, such as gate=sigmoid,num_modules=5,interleave=off,branch=3x3."""
+    modality: ModalityName = "rgb"
+    """What the network sees: rgb, optical flow from prepared frames, or rgbdiff, differences of frames."""
     pretrained: bool = True
     """Start from the backbone's ImageNet weights."""
     num_segments: int = 8
@@ -65,7 +71,9 @@ class TrainConfig:
         for name in ("dropout", "label_smoothing"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
         _require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
+        parse_options(self.temporal_options)
         lookup("optimizer", self.optimizer, {"sgd": 0, "adamw": 0})
+        lookup("modality", self.modality, MODALITIES)
         lookup("schedule", self.schedule, {"epoch": 0, "step": 0})
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(

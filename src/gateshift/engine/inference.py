@@ -7,7 +7,8 @@ come back in the order of the videos.
 Letters: V views per video, T frames, S pixels, K classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +20,23 @@ from torch.utils.data import DataLoader, Dataset
 
 from gateshift.data.transforms import normalize
 from gateshift.engine.device import autocast, prepare_for_speed
+from gateshift.engine.kept_answers import Kept, KeptAnswers
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.stopping import ignore_interrupts
-from gateshift.errors import ConfigError, VideoError
+from gateshift.errors import ConfigError, VideoError, lookup
 from gateshift.models.classifier import VideoClassifier
+
+AVERAGES = {"logits": "logits", "softmax": "probabilities"}  # what is averaged -> the kind of scores it gives
 
 Item = tuple[Tensor, int, int]  # views (V, T, 3, S, S) uint8, label, index
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network says of one video: (K,) logits averaged over its views, or why there are none."""
+    """What the network says of one video: (K,) logits averaged over its views, or why there are none.
+
+    With ``average="softmax"`` what was averaged are probabilities.
+    """
 
     index: int
     label: int
@@ -46,6 +53,7 @@ class Inference:
         precision: torch.float32 for exact results, or a half precision under autocast.
         batch_size: clips per forward pass; a video with V views counts V.
         workers: processes that decode; 0 decodes in this one.
+        average: what is averaged over views: "logits", or "softmax" for the probabilities of each view.
         progress: show a bar where stderr is a terminal.
     """
 
@@ -54,8 +62,10 @@ class Inference:
     batch_size: int = 8
     workers: int = 2
     progress: bool = True
+    average: str = "logits"
 
     def __post_init__(self) -> None:
+        lookup("average", self.average, AVERAGES)
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1. Change --batch-size.")
         if self.workers < 0:
@@ -63,11 +73,11 @@ class Inference:
 
 
 class _Share(Dataset[tuple[int, int, Tensor | None, str | None]]):
-    """Every ``step``-th video from ``first`` on; an unreadable one has the reason in place of its views."""
+    """The videos of one process; an unreadable one has the reason in place of its views."""
 
-    def __init__(self, videos: Dataset[Item], total: int, first: int, step: int) -> None:
+    def __init__(self, videos: Dataset[Item], indices: Sequence[int]) -> None:
         self.videos = videos
-        self.indices = range(first, total, step)
+        self.indices = indices
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -90,6 +100,7 @@ def infer(
     flipped: Sequence[bool],
     label_swaps: Mapping[int, int],
     stop_at_error: bool = False,
+    kept: KeptAnswers | None = None,
 ) -> list[Answer]:
     """Return an answer for each of the ``total`` videos, in their order and in every process.
 
@@ -103,25 +114,55 @@ def infer(
         flipped: which of the V views are mirrored.
         label_swaps: class index -> class index of the mirrored video, in both directions.
         stop_at_error: give up after the first unreadable video; the answers are then not complete.
+        kept: answers on disk, which are taken from there and added to.
+
+    Raises:
+        KeyboardInterrupt: stopped; the message says what is kept.
     """
     state = PartialState(cpu=how.device.type == "cpu")
-    share = _Share(videos, total, state.process_index, state.num_processes)
+    own = range(state.process_index, total, state.num_processes)
+    known = {index: answer for index, answer in (kept.read() if kept else {}).items() if index in own}
+    share = _Share(videos, [index for index in own if index not in known])
     prepare_for_speed(model.to(how.device).eval())
     mirror = [label_swaps.get(index, index) for index in range(model.head.out_features)]
-    answers: list[Answer] = []
+    answers = [Answer(index, *answer) for index, answer in known.items()]
     batches = iter(_loader(share, how, len(flipped)))  # the workers fork before the bar starts its thread
     shown = how.progress and state.is_main_process
-    with progress_bar("videos", len(share), shown=shown) as bar, torch.inference_mode():
+    with (
+        progress_bar("videos", len(own), shown=shown) as bar,
+        torch.inference_mode(),
+        _keeping(answers, kept, state.process_index, len(own)) if kept else nullcontext(),
+    ):
+        bar.advance(len(known))
         for indices, labels, views, errors in batches:
-            logits = iter(() if views is None else _mean_logits(model, views, how, flipped, mirror))
+            logits = iter(() if views is None else _mean_over_views(model, views, how, flipped, mirror))
             answers += [
                 Answer(index, label, None if error else next(logits), error)
                 for index, label, error in zip(indices, labels, errors, strict=True)
             ]
             bar.advance(len(indices))
+            if kept and kept.due():
+                kept.write(_to_keep(answers), state.process_index)
             if stop_at_error and any(errors):
                 break
     return sorted(gather_object(answers), key=lambda answer: answer.index)
+
+
+@contextmanager
+def _keeping(answers: list[Answer], kept: KeptAnswers, process: int, total: int) -> Iterator[None]:
+    """Whatever ends the block, keep the answers that there are by then."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"stopped after {len(answers)} of {total} videos. The same command goes on with the rest."
+        ) from error
+    finally:
+        kept.write(_to_keep(answers), process)
+
+
+def _to_keep(answers: Sequence[Answer]) -> dict[int, Kept]:
+    return {answer.index: (answer.label, answer.logits) for answer in answers if answer.logits is not None}
 
 
 Batch = tuple[list[int], list[int], Tensor | None, list[str | None]]
@@ -146,15 +187,17 @@ def _collate(items: Sequence[tuple[int, int, Tensor | None, str | None]]) -> Bat
     return list(indices), list(labels), torch.stack(readable) if readable else None, list(errors)
 
 
-def _mean_logits(
+def _mean_over_views(
     model: VideoClassifier, views: Tensor, how: Inference, flipped: Sequence[bool], mirror: list[int]
 ) -> np.ndarray:
-    """Return the logits of n videos from their views (n, V, T, 3, S, S), averaged over V: (n, K)."""
+    """Return what the network says of n videos, from views (n, V, T, 3, S, S), the mean over V: (n, K)."""
     parts = []
     for clips in views.flatten(0, 1).split(how.batch_size):  # bounded memory, however many views
         clips = normalize(clips.to(how.device, non_blocking=True), model.input_spec)
         with autocast(how.device, how.precision):
             parts.append(model(clips).float())
-    logits = torch.cat(parts).unflatten(0, views.shape[:2])  # (n, V, K)
+    said = torch.cat(parts).unflatten(0, views.shape[:2])  # (n, V, K)
+    if how.average == "softmax":
+        said = said.softmax(dim=-1)
     mirrored = torch.tensor(list(flipped), device=how.device)[:, None]  # (V, 1)
-    return torch.where(mirrored, logits[..., mirror], logits).mean(dim=1).cpu().numpy()
+    return torch.where(mirrored, said[..., mirror], said).mean(dim=1).cpu().numpy()

@@ -19,14 +19,16 @@ from gateshift.data.dataset import EvalViews, TrainClips
 from gateshift.data.transforms import normalize, train_transform
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import autocast, pick_precision, prepare_for_speed
+from gateshift.engine.inference import Inference
 from gateshift.engine.optim import build_optimizer, freeze_batch_norms
 from gateshift.engine.run import Position, Run
 from gateshift.engine.scores import Scores
 from gateshift.engine.stopping import outlive_stop_requests
-from gateshift.engine.test import score
+from gateshift.engine.trial import score
 from gateshift.errors import ConfigError, VideoError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.registry import create_model
+from gateshift.models.temporal_options import parse_options
 
 
 @dataclass
@@ -87,7 +89,9 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
             config.num_segments,
             pretrained=config.pretrained,
             dropout=config.dropout,
+            modality=config.modality,
             size=config.size or None,
+            **parse_options(config.temporal_options),
         )
     model.classes, model.label_swaps = annotations.classes, annotations.label_swaps
     if config.partial_bn:
@@ -110,6 +114,7 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
             config.num_segments,
             train_transform(model.input_spec, swaps, flip=config.flip),
             config.seed,
+            config.modality,
         ),
         val_views=EvalViews(annotations, "val", config.num_segments, model.input_spec, 1, 1),
         workers=workers,
@@ -213,12 +218,6 @@ def step_optimizer(learner: Learner) -> None:
 
 def validate(learner: Learner, views: EvalViews | None = None) -> Scores:
     """Score the validation videos (or ``views``), one centre view each, in the run's precision."""
-    return score(
-        learner.model,
-        views or learner.val_views,
-        device=learner.device,
-        batch_size=learner.config.batch_size,
-        workers=learner.workers,
-        precision=learner.precision,
-        label_swaps=learner.run.annotations.swap_indices,
-    )
+    how = Inference(learner.device, learner.precision, learner.config.batch_size, learner.workers)
+    swaps = learner.run.annotations.swap_indices
+    return score(learner.model, views or learner.val_views, how, label_swaps=swaps)

@@ -4,24 +4,29 @@ import torch
 from rich.table import Table
 
 from gateshift.data.records import Annotations
+from gateshift.engine.config import TrainConfig
 from gateshift.engine.progress import console
+from gateshift.engine.recipes import RECIPES
 from gateshift.engine.run import Run
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.cost import count_macs, count_parameters
+from gateshift.spec import MODALITIES
 
 
-def show_plan(run: Run, model: VideoClassifier, device: torch.device, precision: torch.dtype) -> None:
-    """Print the plan of ``run`` on stderr."""
+def show_plan(
+    run: Run, model: VideoClassifier, device: torch.device, precision: torch.dtype, recipe: str = ""
+) -> None:
+    """Print the plan of ``run``, whose settings started from ``recipe``, on stderr."""
     table = Table(show_header=False, title=f"plan of {run.dir}", title_justify="left", box=None)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in plan_lines(run, model, device, precision):
+    for name, value in plan_lines(run, model, device, precision, recipe):
         table.add_row(name, value)
     console().print(table)
 
 
 def plan_lines(
-    run: Run, model: VideoClassifier, device: torch.device, precision: torch.dtype
+    run: Run, model: VideoClassifier, device: torch.device, precision: torch.dtype, recipe: str = ""
 ) -> list[tuple[str, str]]:
     """Return the plan as pairs of name and text."""
     config, annotations = run.config, run.annotations
@@ -29,14 +34,17 @@ def plan_lines(
     train, val = annotations.splits["train"], annotations.splits["val"]
     slower = f"; backbone x {config.backbone_lr:g}" if config.pretrained else ""
     start = "ImageNet weights" if config.pretrained else "random weights"
+    start_of = [("recipe", _recipe_words(recipe, annotations))] if recipe else []
     lines = [
+        *start_of,
         (
             "data",
             f"{run.data}: {len(train)} videos to train on, {len(val)} to validate ({annotations.source})",
         ),
         ("classes", f"{len(annotations.classes)}: {', '.join(annotations.classes[:12])}{_more(annotations)}"),
-        ("mirror", _swaps(annotations) if config.flip else "off"),
-        ("model", f"{config.model} from {start}, {config.num_segments} frames of {spec.size} px"),
+        ("mirror", _mirror(config, annotations)),
+        ("model", f"{config.model} from {start}, {_shown(config)} of {spec.size} px"),
+        *([("options", config.temporal_options)] if config.temporal_options else []),
         (
             "size",
             f"{count_parameters(model) / 1e6:.2f} M parameters, {count_macs(model) / 1e9:.2f} GMACs a clip, "
@@ -56,12 +64,40 @@ def plan_lines(
         ),
         ("runs on", f"{device}, {str(precision).removeprefix('torch.')}, seed {config.seed}"),
     ]
-    return lines + [("note", note) for note in annotations.notes]
+    notes = (*_recipe_note(recipe, annotations), *annotations.notes)
+    return lines + [("note", note) for note in notes]
+
+
+def _recipe_words(recipe: str, annotations: Annotations) -> str:
+    return f"{recipe}, as dataset.json says" if recipe == annotations.recipe else recipe
+
+
+def _recipe_note(recipe: str, annotations: Annotations) -> tuple[str, ...]:
+    """Return a remark where a recipe was made for another dataset than this one."""
+    meant = RECIPES[recipe].dataset if recipe else "any"
+    if meant == "any" or annotations.dataset in (None, meant):
+        return ()
+    return (
+        f"The recipe {recipe} was made for {meant}, and these videos are of {annotations.dataset}: "
+        "no accuracy that it names is to be expected here.",
+    )
+
+
+def _shown(config: TrainConfig) -> str:
+    if config.modality == "rgb":
+        return f"{config.num_segments} frames"
+    return f"{config.num_segments} {MODALITIES[config.modality].shows},"
 
 
 def _more(annotations: Annotations) -> str:
     hidden = len(annotations.classes) - 12
     return f" and {hidden} more" if hidden > 0 else ""
+
+
+def _mirror(config: TrainConfig, annotations: Annotations) -> str:
+    if not config.flip:
+        return "off"
+    return _swaps(annotations) + ("; x flow turns over too" if config.modality == "flow" else "")
 
 
 def _swaps(annotations: Annotations) -> str:

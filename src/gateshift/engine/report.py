@@ -23,7 +23,7 @@ from gateshift.engine.checkpoint import write_text
 from gateshift.engine.metrics import summary
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.scores import Scores
-from gateshift.engine.test import record_name
+from gateshift.engine.trial import record_name
 from gateshift.errors import DataError, VideoError
 from gateshift.spec import InputSpec
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gateshift.data.annotations import read_annotations, write_annotations
+from gateshift.data.dataset import require_modality
 from gateshift.data.records import Annotations
 from gateshift.engine.checkpoint import load_state, save_state, write_text
 from gateshift.engine.config import TrainConfig
+from gateshift.engine.recipes import RECIPES, choose_recipe
 from gateshift.errors import ConfigError, DataError, GateshiftError
 
 LOG_COLUMNS = (
@@ -95,13 +97,14 @@ def format_log(history: Sequence[Mapping[str, float]]) -> str:
     return text.getvalue()
 
 
-def default_run_dir(data: Path, model: str) -> Path:
+def default_run_dir(data: Path, model: str, modality: str = "rgb") -> Path:
     """Return where a run goes without ``--out``: the same command finds it again.
 
     >>> default_run_dir(Path("my/videos"), "gsm_resnet18").as_posix()
     'runs/videos-gsm_resnet18'
     """
-    return Path("runs") / f"{data.resolve().name}-{model}"
+    seen = "" if modality == "rgb" else f"-{modality}"
+    return Path("runs") / f"{data.resolve().name}-{model}{seen}"
 
 
 def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -> Run:
@@ -111,11 +114,12 @@ def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -
 
     Raises:
         ConfigError: ``out`` holds a run of another config.
-        DataError: the data has changed since the run began.
+        DataError: the data has changed since the run began, or has no frames of the config's modality.
         GateshiftError: ``out`` holds something that is no run.
     """
     annotations = read_annotations(data, seed=config.seed, val_fraction=config.val_fraction)
     _require_train_and_val(annotations, data)
+    require_modality(annotations, config.modality)
     settings = out / "config.json"
     if settings.exists():
         recorded = _read_settings(settings)
@@ -130,7 +134,7 @@ def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -
         values = config.to_json() | {
             "data": str(data.resolve()),
             "classes": list(annotations.classes),
-            "command": command_line(config, data, out),
+            "command": command_line(config, data, out, RECIPES[choose_recipe(None, data)].config),
         }
         write_text(settings, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     return Run(out, config, data, annotations)
@@ -143,10 +147,10 @@ def _is_new(out: Path) -> bool:
     )
 
 
-def command_line(config: TrainConfig, data: Path, out: Path) -> str:
-    """Return a command that trains the same run again."""
+def command_line(config: TrainConfig, data: Path, out: Path, start: TrainConfig) -> str:
+    """Return a command that trains the same run again, where one without settings would use ``start``."""
     words = ["gateshift", "train", str(data), "--out", str(out)]
-    defaults = TrainConfig().to_json()
+    defaults = start.to_json()
     for name, value in config.to_json().items():
         flag = name.replace("_", "-")
         if isinstance(value, bool) and value != defaults[name]:

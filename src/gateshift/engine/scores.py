@@ -1,7 +1,9 @@
 """What a network said of every video of a split: a file that can be kept, compared and added.
 
-Scores hold logits, the mean over a video's views, and not probabilities: the released code averages logits
-over views and adds logits over networks, and its ensemble figures are of that kind.
+Scores hold logits, the mean over a video's views: the released code averages logits over views and adds them
+over networks, and its ensemble figures are of that kind. Its other option averages the probabilities of the
+views; such scores say so in ``kind`` and hold probabilities, which add as a vote in which every network has
+as much to say. The two kinds do not add to each other.
 
 Letters: M videos, K classes.
 """
@@ -11,32 +13,33 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gateshift.engine.checkpoint import write_atomically
-from gateshift.engine.metrics import summary
-from gateshift.errors import ConfigError, DataError, ScoresMismatch
+from gateshift.errors import DataError, ScoresMismatch
 
 ARRAYS = ("videos", "labels", "logits", "classes")
+KINDS = ("logits", "probabilities")
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Logits of every video of a split, averaged over its views.
+    """Logits or probabilities of every video of a split, averaged over its views.
 
     Attributes:
         videos: names, M of them.
         labels: true class of each video, (M,) integers.
-        logits: (M, K).
+        logits: (M, K); probabilities, if ``kind`` says so.
         classes: names in index order, K of them.
+        kind: "logits" or "probabilities".
     """
 
     videos: tuple[str, ...]
     labels: np.ndarray
     logits: np.ndarray
     classes: tuple[str, ...]
+    kind: str = "logits"
 
     def __post_init__(self) -> None:
         expected = (len(self.videos), len(self.classes))
@@ -58,6 +61,7 @@ class Scores:
                 labels=self.labels.astype(np.int64),
                 logits=self.logits.astype(np.float32),
                 classes=np.array(self.classes, dtype=np.str_),
+                kind=np.array(self.kind, dtype=np.str_),
             )
 
     @classmethod
@@ -74,20 +78,35 @@ class Scores:
         try:
             with np.load(path, allow_pickle=False) as file:
                 values = {name: file[name] for name in ARRAYS}
+                kind = str(file["kind"]) if "kind" in file else "logits"  # older files hold no other
         except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
             raise DataError(
                 f"{str(path)!r} is not a score file ({error}). Expected an .npz with {', '.join(ARRAYS)}, "
                 "as `gateshift test ... --save-scores F.npz` writes it."
             ) from error
+        if kind not in KINDS:
+            raise DataError(
+                f"{str(path)!r} holds scores of kind {kind!r}. Expected {' or '.join(KINDS)}, as "
+                "`gateshift test ... --save-scores F.npz` writes them."
+            )
         return cls(
             videos=tuple(values["videos"].tolist()),
             labels=values["labels"],
             logits=values["logits"],
             classes=tuple(values["classes"].tolist()),
+            kind=kind,
         )
 
     def __add__(self, other: "Scores") -> "Scores":
-        """Add the logits of the same videos, matched by name."""
+        """Add the logits (or the probabilities) of the same videos, matched by name.
+
+        Raises:
+            ScoresMismatch: the videos, classes, labels or kinds are not the same.
+        """
+        if self.kind != other.kind:
+            raise ScoresMismatch(
+                f"cannot add {self.kind} and {other.kind}. Test both models with the same --average."
+            )
         other = other.in_order_of(self)
         wrong = np.flatnonzero(self.labels != other.labels)
         if wrong.size:
@@ -101,6 +120,11 @@ class Scores:
         """Return the scores with every logit times ``weight``."""
         return replace(self, logits=self.logits * weight)
 
+    def part(self, chosen: np.ndarray) -> "Scores":
+        """Return the scores of some videos, chosen by (M,) booleans."""
+        videos = tuple(self.videos[index] for index in np.flatnonzero(chosen))
+        return replace(self, videos=videos, labels=self.labels[chosen], logits=self.logits[chosen])
+
     def in_order_of(self, other: "Scores") -> "Scores":
         """Return the same scores with videos and classes in the order of ``other``.
 
@@ -110,7 +134,8 @@ class Scores:
         classes = _positions("classes", other.classes, self.classes)
         videos = _positions("videos", other.videos, self.videos)
         label_of = np.argsort(classes)  # index here -> index in other
-        return Scores(
+        return replace(
+            self,
             videos=other.videos,
             labels=label_of[self.labels[videos]],
             logits=self.logits[videos][:, classes],
@@ -145,53 +170,3 @@ def _examples(names: Sequence[str], before: str = "", after: str = "", most: int
         return ""
     shown = ", ".join(repr(name) for name in names[:most])
     return f"{before}{shown}{', ...' if len(names) > most else ''}{after}"
-
-
-def ensemble(files: Sequence[Path], *, weights: str | Sequence[float] | None = None) -> dict[str, Any]:
-    """Add the scores of several models for the same videos and measure the sum.
-
-    Example: `gateshift ensemble eight.npz twelve.npz --weights 1,0.5`
-
-    Args:
-        files: score files, as `gateshift test --save-scores` writes them.
-        weights: one factor per file, as numbers or "1,0.5"; all 1 where not given.
-
-    Raises:
-        ScoresMismatch: the files are of different videos, classes or labels.
-    """
-    if not files:
-        raise ConfigError("ensemble needs at least one score file, got none. Give F.npz F.npz ...")
-    factors = _factors(weights, len(files))
-    members = [Scores.load(Path(file)) for file in files]
-    total = members[0].scaled(factors[0])
-    for file, member, factor in zip(files[1:], members[1:], factors[1:], strict=True):
-        try:
-            total = total + member.scaled(factor)
-        except ScoresMismatch as error:
-            raise ScoresMismatch(f"{str(files[0])!r} and {str(file)!r}: {error}") from error
-    measured = summary(total)
-    return {
-        "top1": measured["top1"],
-        "top5": measured["top5"],
-        "videos": len(total.videos),
-        "members": [
-            {"file": str(file), "weight": factor, "top1": summary(member)["top1"]}
-            for file, member, factor in zip(files, members, factors, strict=True)
-        ],
-    }
-
-
-def _factors(weights: str | Sequence[float] | None, count: int) -> list[float]:
-    """Return one finite factor per file."""
-    if weights is None:
-        return [1.0] * count
-    parts = weights.split(",") if isinstance(weights, str) else weights
-    try:
-        factors = [float(part) for part in parts]
-    except ValueError as error:
-        raise ConfigError(f"weights {weights!r} are not numbers. Give one per file, like 1,0.5.") from error
-    if len(factors) != count:
-        raise ConfigError(f"{len(factors)} weights for {count} score files. Give one weight per file.")
-    if not np.isfinite(factors).all():
-        raise ConfigError(f"weights {weights!r} must be finite numbers.")
-    return factors

@@ -1,14 +1,10 @@
 """Accuracy of a model on a dataset, over any number of clips and crops per video."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-from accelerate import PartialState
 
 from gateshift.data.annotations import read_annotations
 from gateshift.data.dataset import EvalViews
@@ -16,12 +12,17 @@ from gateshift.data.folders import find_splits
 from gateshift.data.lists import find_lists
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
-from gateshift.engine.inference import Inference, infer
+from gateshift.engine.edition import require_same_edition
+from gateshift.engine.inference import Inference
 from gateshift.engine.metrics import summary
-from gateshift.engine.scores import Scores
-from gateshift.errors import ConfigError, DataError, VideoError, WeightsError
+from gateshift.engine.trial import Trial, record_name, score
+from gateshift.errors import ConfigError, DataError
 from gateshift.models.classifier import VideoClassifier
-from gateshift.models.weights import load
+from gateshift.models.input_size import require_size
+from gateshift.models.weights import find_weights, load
+from gateshift.spec import InputSpec
+
+__all__ = ["choose_records", "plan_trial", "record_name", "score", "test", "with_classes_of"]
 
 
 def test(
@@ -30,6 +31,8 @@ def test(
     *,
     clips: int = 1,
     crops: int = 1,
+    full_resolution: bool = False,
+    average: str = "logits",
     split: str | None = None,
     size: int | None = None,
     batch_size: int = 8,
@@ -42,14 +45,17 @@ def test(
 
     Example: `gateshift test runs/mine my_videos --clips 2 --crops 3 --save-scores mine.npz`
 
-    Classes of the data and of the model are matched by name; the data may hold only some of them. The
-    logits of a video are the mean over its views (clips x crops), before any softmax.
+    Classes of the data and of the model are matched by name; the data may hold only some of them. What the
+    network says of a video is the mean over its views (clips x crops). Top-1 comes with its 95 % interval.
+    With --save-scores, a test that was stopped goes on where it was when the same command is given again.
 
     Args:
         model: a run directory, a weights file, or the name of published weights.
         data: a folder of class folders, or one with lists.
         clips: temporal samplings per video.
         crops: spatial windows per clip: 1, 3, 5 or 10.
+        full_resolution: 1 or 3 crops as large as the short side of the resized frames, such as 256 for 224.
+        average: logits over the views, as published, or softmax: their probabilities.
         split: train, val or test. If not given: test, else val; and where the data has no splits, the
             videos that the run at `model` held out, or all videos for any other model.
         size: side of the crops in pixels; the model's own if not given.
@@ -57,91 +63,68 @@ def test(
         workers: processes that decode videos.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, float32, bfloat16 or float16; auto is bfloat16 on CUDA and float32 elsewhere.
-        save_scores: where to write the logits of every video (.npz), for `ensemble`.
+        save_scores: where to write the scores of every video (.npz), for `ensemble`.
 
     Raises:
         DataError: the data has no such split, or classes that the model does not know.
+        ConfigError: the network cannot take crops of that size.
         VideoError: a video cannot be read.
+        KeyboardInterrupt: stopped; with `save_scores`, what was done is kept.
+    """
+    where = pick_device(device)
+    how = Inference(where, pick_precision(precision, where), batch_size, workers, average=average)
+    trial = plan_trial(
+        model, data, how, clips=clips, crops=crops, full_resolution=full_resolution, split=split, size=size
+    )
+    scores = trial.run(Path(save_scores) if save_scores else None)
+    return {**summary(scores), "videos": len(scores.videos), "views": len(trial.views.flipped)}
+
+
+def plan_trial(
+    model: str | Path,
+    data: str | Path,
+    how: Inference,
+    *,
+    clips: int = 1,
+    crops: int = 1,
+    full_resolution: bool = False,
+    split: str | None = None,
+    size: int | None = None,
+) -> Trial:
+    """Return the trial that ``test`` runs: the network, the videos and their views; nothing is decoded yet.
+
+    Raises:
+        DataError: the data has no such split, or classes that the model does not know.
+        ConfigError: the network cannot take crops of that size, or there are no such views.
     """
     if clips < 1:
         raise ConfigError(f"clips is {clips}; it must be at least 1. Change --clips.")
-    where = pick_device(device)
-    how = pick_precision(precision, where)
     network = load(model)
+    spec = choose_input(network, size, full_resolution, crops)
     annotations, records = choose_records(Path(model), Path(data), split)
+    require_same_edition(find_weights(model), annotations)
     annotations, records = with_classes_of(network, annotations, records)
-    spec = network.input_spec.with_size(size) if size else network.input_spec
     views = EvalViews(annotations, records, network.num_segments, spec, clips, crops)
-    scores = score(
-        network,
-        views,
-        device=where,
-        precision=how,
-        batch_size=batch_size,
-        workers=workers,
-        label_swaps=annotations.swap_indices,
-    )
-    _require_finite(scores, precision)
-    if save_scores and PartialState().is_main_process:
-        scores.save(Path(save_scores))
-    return {**summary(scores), "videos": len(scores.videos), "views": len(views.flipped)}
+    return Trial(find_weights(model), network, views, annotations.swap_indices, how)
 
 
-def score(
-    model: VideoClassifier,
-    views: EvalViews,
-    *,
-    device: torch.device,
-    batch_size: int,
-    workers: int,
-    label_swaps: Mapping[int, int],
-    precision: torch.dtype = torch.float32,
-    progress: bool = True,
-) -> Scores:
-    """Return the logits of every video of ``views``, averaged over its views.
-
-    Deterministic; the same for any batch size, number of workers and number of processes, in each of which it
-    returns all scores. Mirrored views vote for the class that ``label_swaps`` gives. The model stays in eval
-    mode.
+def choose_input(network: VideoClassifier, size: int | None, full_resolution: bool, crops: int) -> InputSpec:
+    """Return the input of a test; the network keeps its own.
 
     Raises:
-        VideoError: a video cannot be read.
+        ConfigError: the network cannot take it, or the crops would lie on top of each other.
     """
-    how = Inference(
-        device=device, precision=precision, batch_size=batch_size, workers=workers, progress=progress
-    )
-    answers = infer(
-        model,
-        views,
-        len(views.records),
-        how,
-        flipped=views.flipped,
-        label_swaps=label_swaps,
-        stop_at_error=True,
-    )
-    for answer in answers:
-        if answer.error:
-            raise VideoError(answer.error)
-    logits = [answer.logits for answer in answers if answer.logits is not None]
-    num_classes = model.head.out_features
-    return Scores(
-        videos=tuple(record_name(record) for record in views.records),
-        labels=np.array([answer.label for answer in answers], dtype=np.int64),
-        logits=np.stack(logits) if logits else np.zeros((0, num_classes), np.float32),
-        classes=model.classes or tuple(str(index) for index in range(num_classes)),
-    )
-
-
-def record_name(record: VideoRecord) -> str:
-    """Return the name of a record in score files: the video, and its frames where it is a part of one.
-
-    >>> record_name(VideoRecord("P01/P01_01.mp4", 3, start_frame=8, end_frame=202))
-    'P01/P01_01.mp4[8:202]'
-    """
-    if record.start_frame == 0 and record.end_frame is None:
-        return record.video
-    end = "" if record.end_frame is None else record.end_frame
-    return f"{record.video}[{record.start_frame}:{end}]"
+    if full_resolution and crops not in (1, 3):
+        raise ConfigError(
+            f"{crops} crops at full resolution would lie on top of each other: a crop is as large as the "
+            "short side of the frames. Give --crops 1 or 3, or leave --full-resolution out."
+        )
+    spec = network.input_spec.with_size(size) if size else network.input_spec
+    if full_resolution:
+        spec = spec.at_full_resolution()
+    if spec.size != network.input_spec.size:
+        require_size(network, spec.size)
+    return spec
 
 
 def choose_records(model: Path, data: Path, split: str | None) -> tuple[Annotations, tuple[VideoRecord, ...]]:
@@ -172,7 +155,7 @@ def _recorded_split(model: Path, root: Path) -> Annotations | None:
     if not (lists / "dataset.json").is_file():
         return None
     trained_on = json.loads((lists / "dataset.json").read_text(encoding="utf-8"))["root"]
-    return read_annotations(lists) if Path(trained_on).resolve() == root.resolve() else None
+    return read_annotations(lists) if (lists / trained_on).resolve() == root.resolve() else None
 
 
 def with_classes_of(
@@ -212,13 +195,3 @@ def _require_known(classes: tuple[str, ...], known: tuple[str, ...]) -> None:
         f"the model does not know {len(unknown)} of the data's {len(classes)} classes: {names}. {instead}. "
         "Rename the class folders (or the classes in dataset.json), or test on data of the model's classes."
     )
-
-
-def _require_finite(scores: Scores, precision: str) -> None:
-    wrong = np.flatnonzero(~np.isfinite(scores.logits).all(axis=1))
-    if wrong.size:
-        raise WeightsError(
-            f"the model's output is not finite for {wrong.size} of {len(scores.videos)} videos, such as "
-            f"{scores.videos[wrong[0]]!r}, in precision {precision}. Use --precision float32; if that does "
-            "not help, the weights are of a training that diverged."
-        )

@@ -29,12 +29,14 @@ from gateshift.engine.metrics import summary
 from gateshift.engine.optim import set_learning_rate
 from gateshift.engine.plan import show_plan
 from gateshift.engine.progress import Bar, console, progress_bar
-from gateshift.engine.recipes import RECIPES
+from gateshift.engine.recipes import RECIPES, choose_recipe
 from gateshift.engine.report import duration, write_report
 from gateshift.engine.run import Position, Run, default_run_dir, open_run
 from gateshift.engine.scores import Scores
 from gateshift.engine.stopping import StopRequest, stop_requests
-from gateshift.errors import GateshiftError, lookup
+from gateshift.errors import GateshiftError
+from gateshift.models.registry import create_model
+from gateshift.models.temporal_options import parse_options
 from gateshift.models.weights import save_weights
 
 SAVE_SECONDS = 60.0
@@ -43,9 +45,11 @@ SAVE_SECONDS = 60.0
 def train(
     data: Path,
     *,
-    recipe: str = "finetune",
+    recipe: str | None = None,
     out: Path | None = None,
     model: str | None = None,
+    temporal_options: str | None = None,
+    modality: str | None = None,
     pretrained: bool | None = None,
     num_segments: int | None = None,
     size: int | None = None,
@@ -73,13 +77,20 @@ def train(
 
     Example: `gateshift train my_videos --model gsm_efficientnet_lite0 --epochs 12`
 
-    Settings that are left out come from the recipe; `gateshift recipes` shows its values.
+    Settings that are left out come from the recipe; `gateshift recipes` shows its values. The temporal
+    options choose among variants of the temporal modules: gate=tanh, sigmoid or none; num_modules=N (the
+    last N, 0 for none; all); interleave=on or off; branch=NAME of an Inception block (bninception: 1x1,
+    3x3_reduce, 3x3, double_3x3_reduce, double_3x3_1, double_3x3_2, pool_proj, all; inceptionv3: 1x1, tower,
+    tower_1, tower_2, all), where blocks that halve the map and lack the branch keep their released place.
 
     Args:
         data: folder of class sub-folders (optionally under train/ val/ test/), or a folder with lists.
-        recipe: named settings to start from.
-        out: run directory; by default runs/<data>-<model>.
+        recipe: named settings to start from; by default what dataset.json names, or else finetune.
+        out: run directory; by default runs/<data>-<model>, with the modality at its end if it is not rgb.
         model: name of the model; see `gateshift models`.
+        temporal_options: of its temporal modules, such as gate=sigmoid,num_modules=5.
+        modality: what the network sees: rgb; flow, from the frames that dataset.json names; or rgbdiff,
+            differences of consecutive frames.
         pretrained: start from the backbone's ImageNet weights.
         num_segments: frames per clip (T).
         size: side of the square crop in pixels; 0 keeps the backbone's own.
@@ -111,9 +122,12 @@ def train(
         GateshiftError: data, settings or weights that cannot be used, each with what to do.
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after saving.
     """
-    config = lookup("recipe", recipe, RECIPES).config.changed(
+    recipe = choose_recipe(recipe, Path(data))
+    config = RECIPES[recipe].config.changed(
         {
             "model": model,
+            "temporal_options": temporal_options,
+            "modality": modality,
             "pretrained": pretrained,
             "num_segments": num_segments,
             "size": size,
@@ -136,18 +150,28 @@ def train(
             "seed": seed,
         }
     )
-    return train_config(config, Path(data), out=out, workers=workers, device=device)
+    return train_config(config, Path(data), recipe=recipe, out=out, workers=workers, device=device)
 
 
 def train_config(
-    config: TrainConfig, data: Path, *, out: Path | None = None, workers: int = 2, device: str = "auto"
+    config: TrainConfig,
+    data: Path,
+    *,
+    recipe: str = "",
+    out: Path | None = None,
+    workers: int = 2,
+    device: str = "auto",
 ) -> dict[str, Any]:
-    """Train what ``config`` says on ``data``; the same call again resumes. Returns what `train` returns."""
+    """Train what ``config`` says on ``data``; the same call again resumes. Returns what `train` returns.
+
+    ``recipe`` is the name of what the config started from, for the plan that is shown.
+    """
+    refuse_model(config)
     where = pick_device(device)
     if where.type == "cuda":
         torch.cuda.set_device(where)  # accelerate takes the current one
     accelerator = Accelerator(cpu=where.type == "cpu")
-    out = out or default_run_dir(data, config.model)
+    out = out or default_run_dir(data, config.model, config.modality)
     with accelerator.main_process_first():
         run = open_run(out, config, data, main=accelerator.is_main_process)
     learner = build_learner(run, accelerator, workers)
@@ -157,7 +181,7 @@ def train_config(
     if not accelerator.is_main_process:
         position.totals = [0.0, 0.0, 0.0]  # the ones that were saved are the main process's
     if accelerator.is_main_process:
-        show_plan(run, learner.model, learner.device, learner.precision)
+        show_plan(run, learner.model, learner.device, learner.precision, recipe)
     if state is None:
         rehearse(learner)
     elif accelerator.is_main_process:
@@ -172,6 +196,12 @@ def train_config(
         write_report(run.dir)
     accelerator.wait_for_everyone()
     return result(run, position, len(learner.train_clips))
+
+
+def refuse_model(config: TrainConfig) -> None:
+    """Refuse a model or temporal options that cannot be, before anything is read or written."""
+    with torch.device("meta"):
+        create_model(config.model, 2, config.num_segments, **parse_options(config.temporal_options))
 
 
 def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> None:
@@ -254,7 +284,7 @@ def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
                 learner.run.weights,
                 recipe=json.dumps(config.to_json()),
                 accuracy={"top1": val["top1"], "mean_class_accuracy": val["mean_class_accuracy"]},
-                trained_on=str(learner.run.data),
+                trained_on=learner.run.annotations.dataset or str(learner.run.data),
             )
     position.history.append(row)
     position.epoch, position.step = position.epoch + 1, 0

@@ -17,13 +17,49 @@ CAFFE_229 = CAFFE_224.with_size(229)  # the authors' size for InceptionV3; 229 *
 IMAGENET_224 = InputSpec(size=224, resize=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 HALF_224 = InputSpec(size=224, resize=256, mean=(0.498, 0.498, 0.498), std=(0.502, 0.502, 0.502))
 
-BNINCEPTION_POINTS = ("inception_??_1x1", "inception_3c_3x3_reduce", "inception_4e_3x3_reduce")
+BNINCEPTION_HALVING = ("inception_3c_3x3_reduce", "inception_4e_3x3_reduce")
+BNINCEPTION_POINTS = ("inception_??_1x1", *BNINCEPTION_HALVING)
+BNINCEPTION_BRANCHES = {
+    "1x1": BNINCEPTION_POINTS,
+    "3x3_reduce": ("inception_??_3x3_reduce",),
+    "3x3": ("inception_??_3x3",),
+    "double_3x3_reduce": ("inception_??_double_3x3_reduce",),
+    "double_3x3_1": ("inception_??_double_3x3_1",),
+    "double_3x3_2": ("inception_??_double_3x3_2",),
+    "pool_proj": ("inception_??_pool_proj", *BNINCEPTION_HALVING),
+    "all": (
+        "inception_??_1x1",
+        "inception_??_3x3_reduce",
+        "inception_??_double_3x3_reduce",
+        "inception_??_pool_proj",
+    ),
+}
+INCEPTIONV3_HALVING = ("mixed_[38]_tower_conv_Conv2D",)
 INCEPTIONV3_POINTS = (
     "mixed_conv_Conv2D",
     "mixed_[124579]_conv_Conv2D",  # not mixed_6: the released weights have no module there
     "mixed_10_conv_Conv2D",
-    "mixed_[38]_tower_conv_Conv2D",
+    *INCEPTIONV3_HALVING,
 )
+
+
+def _first_convs(branch: str) -> tuple[str, ...]:
+    """Return the patterns of a branch's first convolutions in InceptionV3, but of mixed_6 as released."""
+    return tuple(f"mixed_{block}{branch}_conv_Conv2D" for block in ("", "[!6]_", "10_"))
+
+
+INCEPTIONV3_BRANCHES = {
+    "1x1": INCEPTIONV3_POINTS,
+    "tower": _first_convs("tower"),
+    "tower_1": (*_first_convs("tower_1"), "mixed_3_tower_conv_Conv2D"),
+    "tower_2": (*_first_convs("tower_2"), *INCEPTIONV3_HALVING),
+    "all": (
+        *INCEPTIONV3_POINTS,
+        *_first_convs("tower"),
+        *_first_convs("tower_1"),
+        *_first_convs("tower_2"),
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +76,9 @@ class Backbone:
         shift_points: convolutions that a TemporalShift precedes.
         spatial_points: convolutions wider than 1 x 1 after the stem, which C3D inflates and S3D follows.
         points_by_module: temporal kind -> its own points, where they differ from the above.
+        branches: of an Inception network, branch -> points there, to be had in place of ``temporal_points``.
+            A block that halves the map and lacks the branch keeps its released point. "all" is the first
+            convolution of every branch.
         interleave: temporal kinds for which the interleave is on, as their released weights need it.
         channel_ratio: fraction of the channels that a GateShiftFuse acts on.
     """
@@ -51,6 +90,7 @@ class Backbone:
     shift_points: tuple[str, ...]
     spatial_points: tuple[str, ...]
     points_by_module: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     interleave: frozenset[str] = frozenset()
     channel_ratio: float = 0.25
 
@@ -63,6 +103,7 @@ BACKBONES: dict[str, Backbone] = {
         temporal_points=BNINCEPTION_POINTS,
         shift_points=BNINCEPTION_POINTS,  # no residual branches here; so the same convolutions are compared
         spatial_points=("inception_??_3x3", "inception_??_double_3x3_[12]"),
+        branches=BNINCEPTION_BRANCHES,
         interleave=frozenset({"gsm", "gsf"}),
         channel_ratio=1.0,
     ),
@@ -85,6 +126,7 @@ BACKBONES: dict[str, Backbone] = {
                 "mixed_8_tower_conv_Conv2D",
             )
         },
+        branches=INCEPTIONV3_BRANCHES,
         interleave=frozenset({"gsm", "gsf"}),
         channel_ratio=1.0,
     ),
@@ -134,7 +176,8 @@ BACKBONES: dict[str, Backbone] = {
         build=efficientnet_lite0,
         num_features=1280,
         input_spec=HALF_224,
-        temporal_points=("_blocks.[24679]._project_conv", "_blocks.1[0234]._project_conv"),  # they skip
+        # Blocks that skip, less the first: its map is so large that gates there cost as much as all others.
+        temporal_points=("_blocks.[4679]._project_conv", "_blocks.1[0234]._project_conv"),
         shift_points=("_blocks.[24679]._expand_conv", "_blocks.1[0234]._expand_conv"),
         spatial_points=("_blocks.*._depthwise_conv",),
     ),

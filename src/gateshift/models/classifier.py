@@ -1,6 +1,7 @@
 """VideoClassifier: frames -> features -> head -> consensus.
 
-Shapes: B clips, T frames per clip, N = B*T frames, D features, K classes, S pixels a side.
+Shapes: B clips, T frames per clip, N = B*T frames, D features, K classes, S pixels a side. The 3
+planes of RGB stand for those of any modality: 10 of flow, 15 of rgbdiff.
 """
 
 from dataclasses import dataclass
@@ -90,9 +91,11 @@ class VideoClassifier(nn.Module):
         Raises:
             ValueError: the clips have another shape.
         """
-        if clips.ndim != 5 or clips.shape[1:3] != (self.num_segments, 3):
+        planes = self.input_spec.in_channels
+        if clips.ndim != 5 or clips.shape[1:3] != (self.num_segments, planes):
+            what = "colours" if self.spec.modality == "rgb" else f"planes of {self.spec.modality}"
             raise ValueError(
                 f"clips have the shape {tuple(clips.shape)}. {self.spec.name} was made for "
-                f"(B, {self.num_segments}, 3, S, S): clips, frames per clip, colours, height, width."
+                f"(B, {self.num_segments}, {planes}, S, S): clips, frames per clip, {what}, height, width."
             )
         return self.forward_head(self.forward_features(clips))

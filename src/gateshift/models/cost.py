@@ -31,7 +31,7 @@ def count_macs(model: VideoClassifier) -> int:
     hooks = [layer.register_forward_hook(count) for layer in bare.modules()]
     size = model.input_spec.size
     with torch.no_grad():
-        bare(torch.zeros(1, model.num_segments, 3, size, size, device="meta"))
+        bare(torch.zeros(1, model.num_segments, model.input_spec.in_channels, size, size, device="meta"))
     for hook in hooks:
         hook.remove()
     return total

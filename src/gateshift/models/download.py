@@ -9,6 +9,7 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -25,6 +26,8 @@ from gateshift.errors import WeightsError
 
 CHUNK = 1 << 18  # bytes
 TIMEOUT = 30  # seconds without a byte
+
+Connect = Callable[[str, dict[str, str]], http.client.HTTPResponse]  # url, headers -> the answer
 
 
 def cache_dir() -> Path:
@@ -67,12 +70,19 @@ def fetch(url: str, path: Path, sha256: str, progress: bool = True) -> Path:
     return path
 
 
-def receive(url: str, part: Path, progress: bool) -> None:
+def connect(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    """Return a server's answer, redirects followed."""
+    response: http.client.HTTPResponse = urllib.request.urlopen(
+        urllib.request.Request(url, headers=headers), timeout=TIMEOUT
+    )
+    return response
+
+
+def receive(url: str, part: Path, progress: bool, connect: Connect = connect) -> None:
     """Append to ``part`` what is missing of ``url``; start afresh where the server cannot resume."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = connect(url, {"Range": f"bytes={have}-"} if have else {})
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # nothing lies beyond what we have: it is whole, and the checksum decides

@@ -1,17 +1,14 @@
 """ImageNet weights: what the 2D networks start from, made by others and fetched when first needed."""
 
 import importlib.resources
-import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from gateshift.errors import WeightsError, lookup
 from gateshift.models.download import cache_dir, fetch
+from gateshift.models.pickles import read_pickle, with_batch_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,31 +102,3 @@ def packaged(name: str) -> Path:
     """Return the path of ``package/inner/file`` where the package is installed."""
     package, _, inner = name.partition("/")
     return Path(str(importlib.resources.files(package) / inner))
-
-
-def read_pickle(path: Path) -> dict[str, Any]:
-    """Return what a ``.pth`` file holds; tensors and plain values only, nothing else is unpickled.
-
-    Raises:
-        WeightsError: it is no such file.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"there is no file {path}. Give a checkpoint that torch.save wrote.") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{path} is no checkpoint of tensors and plain values: {reason}") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a {type(content).__name__}. Expected a dictionary of tensors.")
-    return content
-
-
-def with_batch_counts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state with the ``num_batches_tracked`` of every batch norm, which old files do not have."""
-    counts = {
-        key.replace("running_mean", "num_batches_tracked"): torch.tensor(0)
-        for key in state
-        if key.endswith("running_mean")
-    }
-    return counts | dict(state)

@@ -10,8 +10,9 @@ from gateshift.errors import ConfigError, WeightsError, lookup
 from gateshift.models.backbones import BACKBONES, Backbone
 from gateshift.models.classifier import ModelSpec, VideoClassifier
 from gateshift.models.imagenet import imagenet_state
-from gateshift.models.insertion import Where, insert_temporal
-from gateshift.nn import GateShift, GateShiftFuse, InflatedConv, TemporalConv, TemporalShift
+from gateshift.models.insertion import Where, find_convs, insert_temporal
+from gateshift.models.modality import convert_first_conv, redraw_first_conv
+from gateshift.nn import GATES, GateShift, GateShiftFuse, InflatedConv, TemporalConv, TemporalShift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +23,14 @@ class Temporal:
         points: returns the patterns of a backbone's convolutions that it goes to.
         where: its place there.
         make: builds one for a convolution.
-        interleaves: whether it has an interleave to switch.
+        gated: whether it has gates, an interleave and, in an Inception network, a branch to choose.
         fuses: whether it has a channel ratio to choose.
     """
 
     points: Callable[[Backbone], tuple[str, ...]]
     where: Where
     make: Callable[[nn.Conv2d, ModelSpec], nn.Module]
-    interleaves: bool = False
+    gated: bool = False
     fuses: bool = False
 
 
@@ -38,12 +39,17 @@ def _temporal_conv(conv: nn.Conv2d, spec: ModelSpec) -> TemporalConv:
 
 
 def _gate_shift(conv: nn.Conv2d, spec: ModelSpec) -> GateShift:
-    return GateShift(conv.out_channels, spec.num_segments, interleave=spec.interleave)
+    return GateShift(conv.out_channels, spec.num_segments, interleave=spec.interleave, gate=spec.gate)
 
 
 def _gate_shift_fuse(conv: nn.Conv2d, spec: ModelSpec) -> GateShiftFuse:
-    ratio, interleave = spec.channel_ratio, spec.interleave
-    return GateShiftFuse(conv.out_channels, spec.num_segments, channel_ratio=ratio, interleave=interleave)
+    return GateShiftFuse(
+        conv.out_channels,
+        spec.num_segments,
+        channel_ratio=spec.channel_ratio,
+        interleave=spec.interleave,
+        gate=spec.gate,
+    )
 
 
 TEMPORAL: dict[str, Temporal] = {
@@ -66,13 +72,13 @@ TEMPORAL: dict[str, Temporal] = {
         points=lambda backbone: backbone.temporal_points,
         where="after",
         make=_gate_shift,
-        interleaves=True,
+        gated=True,
     ),
     "gsf": Temporal(
         points=lambda backbone: backbone.temporal_points,
         where="after",
         make=_gate_shift_fuse,
-        interleaves=True,
+        gated=True,
         fuses=True,
     ),
 }
@@ -102,31 +108,6 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in MODELS if fnmatchcase(name, pattern)]
 
 
-def models(pattern: str = "*") -> dict[str, list[dict[str, str | int]]]:
-    """List the models: every temporal module in every backbone.
-
-    Example: `gateshift models "gsm_*"`
-
-    Args:
-        pattern: shell pattern of names.
-
-    Returns:
-        ``models``: for each its ``model`` name, ``temporal`` module, ``backbone`` and crop ``size``.
-    """
-    records = {name: MODELS[name] for name in list_models(pattern)}
-    return {
-        "models": [
-            {
-                "model": name,
-                "temporal": record.kind,
-                "backbone": record.backbone,
-                "size": BACKBONES[record.backbone].input_spec.size,
-            }
-            for name, record in records.items()
-        ]
-    }
-
-
 def create_model(
     name: str,
     num_classes: int,
@@ -136,10 +117,14 @@ def create_model(
     dropout: float = 0.5,
     interleave: bool | None = None,
     channel_ratio: float | None = None,
+    gate: str = "tanh",
+    branch: str = "",
+    num_modules: int = -1,
+    modality: str = "rgb",
     size: int | None = None,
     backbone_state: Mapping[str, Tensor] | None = None,
 ) -> VideoClassifier:
-    """Build a video classifier: clips (B, T, 3, S, S) -> logits (B, K).
+    """Build a video classifier: clips (B, T, 3, S, S) -> logits (B, K); 10 planes of flow, 15 of rgbdiff.
 
     Args:
         name: a name of ``list_models``.
@@ -149,6 +134,11 @@ def create_model(
         dropout: probability, before the head.
         interleave: whether gate-shift modules riffle their channels; by default, where released weights do.
         channel_ratio: fraction of the channels that gate-shift-fuse modules act on.
+        gate: function of the gates: tanh, as published, sigmoid or none (the convolution's own values).
+        branch: Inception branch that gate-shift modules go to, by its name in `BACKBONES`; by default the
+            points of the released weights.
+        num_modules: how many temporal modules there are, counted from the last; -1 for all.
+        modality: what a segment shows: rgb; flow, 5 frames of x and y; rgbdiff, 5 differences of frames.
         size: side of the crop, for another ``input_spec`` than the backbone's own.
         backbone_state: other weights of the plain backbone to start from.
 
@@ -160,6 +150,8 @@ def create_model(
     record = lookup("model", name, MODELS)
     backbone = BACKBONES[record.backbone]
     temporal = TEMPORAL.get(record.kind)
+    if interleave is not None and not (temporal and temporal.gated):
+        raise _has_none(name, "interleave")
     default_ratio = backbone.channel_ratio if temporal and temporal.fuses else 1.0
     spec = ModelSpec(
         name=name,
@@ -168,6 +160,10 @@ def create_model(
         interleave=record.kind in backbone.interleave if interleave is None else interleave,
         channel_ratio=default_ratio if channel_ratio is None else channel_ratio,
         dropout=dropout,
+        gate=gate,
+        branch=branch,
+        num_modules=num_modules,
+        modality=modality,
     )
     if pretrained:
         backbone_state = imagenet_state(record.backbone)
@@ -192,16 +188,21 @@ def build_model(
     record = lookup("model", spec.name, MODELS)
     backbone = BACKBONES[record.backbone]
     temporal = TEMPORAL.get(record.kind)
-    _check(spec, temporal)
+    _check(spec, temporal, backbone)
     net = backbone.build()
     if backbone_state is not None:
         _load_backbone(net, backbone_state, record.backbone)
-    input_spec = backbone.input_spec if size is None else backbone.input_spec.with_size(size)
+    input_spec = backbone.input_spec.for_modality(spec.modality)
+    if spec.modality != "rgb":
+        see = redraw_first_conv if backbone_state is None else convert_first_conv
+        see(net, input_spec.in_channels)
+    if size is not None:
+        input_spec = input_spec.with_size(size)
     points = [] if temporal is None else _insert(net, record.kind, temporal, backbone, spec)
     return VideoClassifier(net, backbone.num_features, spec, input_spec, points)
 
 
-def _check(spec: ModelSpec, temporal: Temporal | None) -> None:
+def _check(spec: ModelSpec, temporal: Temporal | None, backbone: Backbone) -> None:
     """Refuse what the model cannot be."""
     if spec.num_classes < 1 or spec.num_segments < 1:
         raise ConfigError(
@@ -213,10 +214,24 @@ def _check(spec: ModelSpec, temporal: Temporal | None) -> None:
         raise ConfigError(
             f"channel_ratio={spec.channel_ratio} is no fraction of the channels. It lies in (0, 1]."
         )
-    if spec.interleave and not (temporal and temporal.interleaves):
-        raise ConfigError(f"{spec.name} has no interleave. Only gsm and gsf models have one; leave it out.")
     if spec.channel_ratio != 1 and not (temporal and temporal.fuses):
         raise ConfigError(f"{spec.name} has no channel_ratio. Only gsf models have one; leave it out.")
+    lookup("gate function", spec.gate, GATES)
+    chosen = {"interleave": spec.interleave, "gate": spec.gate != "tanh", "branch": spec.branch}
+    for option, differs in chosen.items():
+        if differs and not (temporal and temporal.gated):
+            raise _has_none(spec.name, option)
+    if spec.branch and not backbone.branches:
+        inception = " and ".join(name for name, record in BACKBONES.items() if record.branches)
+        raise ConfigError(f"{spec.name} has no branch to choose. Only {inception} have; leave it out.")
+    if spec.branch:
+        lookup("branch", spec.branch, backbone.branches)
+    if spec.num_modules != -1 and not temporal:
+        raise ConfigError(f"{spec.name} has no temporal modules to count. Leave num_modules out.")
+
+
+def _has_none(model: str, option: str) -> ConfigError:
+    return ConfigError(f"{model} has no {option} to choose. Only gsm and gsf models have one; leave it out.")
 
 
 def _load_backbone(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -233,12 +248,25 @@ def _insert(
     net: nn.Module, kind: str, temporal: Temporal, backbone: Backbone, spec: ModelSpec
 ) -> list[dict[str, str | int]]:
     """Put the temporal modules in; return their names and channels."""
+    patterns = backbone.branches.get(spec.branch) or (
+        backbone.points_by_module.get(kind) or temporal.points(backbone)
+    )
+    places = _last(find_convs(net, patterns), spec)
     channels: list[int] = []
 
     def make(conv: nn.Conv2d) -> nn.Module:
         channels.append(conv.in_channels if temporal.where == "before" else conv.out_channels)
         return temporal.make(conv, spec)
 
-    patterns = backbone.points_by_module.get(kind) or temporal.points(backbone)
-    names = insert_temporal(net, patterns, make, temporal.where)
+    names = insert_temporal(net, places, make, temporal.where)
     return [{"name": name, "channels": count} for name, count in zip(names, channels, strict=True)]
+
+
+def _last(places: list[str], spec: ModelSpec) -> list[str]:
+    """Return the last ``num_modules`` places in the order of the network."""
+    if not -1 <= spec.num_modules <= len(places):
+        raise ConfigError(
+            f"{spec.name} has {len(places)} places for temporal modules, and num_modules is "
+            f"{spec.num_modules}. Give 0 to {len(places)}, or leave it out for all."
+        )
+    return places if spec.num_modules == -1 else places[len(places) - spec.num_modules :]

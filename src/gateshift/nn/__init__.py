@@ -1,7 +1,15 @@
 """Temporal modules: they take frames (B*T, C, H, W) and let those of one clip exchange features."""
 
-from gateshift.nn.gate_shift import GateShift, GateShiftFuse, use_fast_gates
+from gateshift.nn.gate_shift import GATES, GateShift, GateShiftFuse, use_fast_gates
 from gateshift.nn.temporal_conv import InflatedConv, TemporalConv
 from gateshift.nn.temporal_shift import TemporalShift
 
-__all__ = ["GateShift", "GateShiftFuse", "InflatedConv", "TemporalConv", "TemporalShift", "use_fast_gates"]
+__all__ = [
+    "GATES",
+    "GateShift",
+    "GateShiftFuse",
+    "InflatedConv",
+    "TemporalConv",
+    "TemporalShift",
+    "use_fast_gates",
+]

@@ -9,6 +9,9 @@ https://arxiv.org/abs/1912.00381
 
 The first half of the channels moves one frame earlier, the second half one frame later.
 
+GATES has what may stand in place of tanh: sigmoid, whose gates lie in (0, 1), so that nothing moves with its
+sign turned and fresh gates are half open; and none, which takes what the convolution gives, of any size.
+
 GateShiftFuse (GSF): Sudhakaran et al., "Gate-Shift-Fuse for Video Action Recognition", TPAMI 2023,
 https://arxiv.org/abs/2203.08897. It acts on the first channels only, and instead of adding it mixes:
 
@@ -17,10 +20,23 @@ https://arxiv.org/abs/2203.08897. It acts on the first channels only, and instea
 Shapes: B clips, T frames per clip, N = B*T frames, C channels, H x W pixels.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from gateshift.nn.functional import gate_maps, interleave, laid_out_as, shift_time, to_clips, to_frames
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+GATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "none": _unchanged,
+}
 
 
 class GateShift(nn.Module):
@@ -31,15 +47,19 @@ class GateShift(nn.Module):
         num_segments: frames per clip, T.
         interleave: riffle the channels of each half, as published. A fresh module, whose gates are shut, is
             then a permutation of the channels; without it, it is the identity.
+        gate: function of the gates, a name of GATES.
     """
 
-    def __init__(self, channels: int, num_segments: int, *, interleave: bool = True) -> None:
+    def __init__(
+        self, channels: int, num_segments: int, *, interleave: bool = True, gate: str = "tanh"
+    ) -> None:
         super().__init__()
         if channels % 4:
             raise ValueError(f"GateShift cannot split {channels} channels. It needs a multiple of 4.")
         self.channels = channels
         self.num_segments = num_segments
         self.interleave = interleave
+        self.gate_function = _known(gate)
         self.fast_gates = False  # see use_fast_gates
         self.norm = nn.BatchNorm3d(channels)
         self.gate = nn.Conv3d(channels, 2, kernel_size=3, padding=1, groups=2)  # one gate per half
@@ -47,7 +67,7 @@ class GateShift(nn.Module):
         nn.init.zeros_(self.gate.bias)  # type: ignore[arg-type]
 
     def gates(self, x: Tensor) -> Tensor:
-        """Return the gates of frames (B*T, C, H, W): (B, 2, T, H, W) in (-1, 1), what moves earlier first."""
+        """Return the gates of frames (B*T, C, H, W): (B, 2, T, H, W), what moves earlier first."""
         return _gates(x, self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +80,10 @@ class GateShift(nn.Module):
 
     def extra_repr(self) -> str:
         """Say what the module was made for."""
-        return f"channels={self.channels}, num_segments={self.num_segments}, interleave={self.interleave}"
+        return (
+            f"channels={self.channels}, num_segments={self.num_segments}, interleave={self.interleave}, "
+            f"gate={self.gate_function}"
+        )
 
 
 class GateShiftFuse(nn.Module):
@@ -72,15 +95,23 @@ class GateShiftFuse(nn.Module):
         channel_ratio: fraction (0-1] of the channels that the module acts on, counted from the first and
             rounded up to a multiple of 4 channels.
         interleave: riffle the channels of each half, as published.
+        gate: function of the gates, a name of GATES.
     """
 
     def __init__(
-        self, channels: int, num_segments: int, *, channel_ratio: float = 1.0, interleave: bool = True
+        self,
+        channels: int,
+        num_segments: int,
+        *,
+        channel_ratio: float = 1.0,
+        interleave: bool = True,
+        gate: str = "tanh",
     ) -> None:
         super().__init__()
         self.channels = channels
         self.num_segments = num_segments
         self.interleave = interleave
+        self.gate_function = _known(gate)
         self.fast_gates = False  # see use_fast_gates
         self.num_gated = count_gated(channels, channel_ratio)
         self.norm = nn.BatchNorm3d(self.num_gated)
@@ -89,7 +120,7 @@ class GateShiftFuse(nn.Module):
         self.fuse_later = nn.Conv2d(2, 1, kernel_size=3, padding=1)
 
     def gates(self, x: Tensor) -> Tensor:
-        """Return the gates of frames (B*T, C, H, W): (B, 2, T, H, W) in (-1, 1), what moves earlier first."""
+        """Return the gates of frames (B*T, C, H, W): (B, 2, T, H, W), what moves earlier first."""
         return _gates(x[:, : self.num_gated], self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,7 +137,7 @@ class GateShiftFuse(nn.Module):
         """Say what the module was made for."""
         return (
             f"channels={self.channels}, num_gated={self.num_gated}, "
-            f"num_segments={self.num_segments}, interleave={self.interleave}"
+            f"num_segments={self.num_segments}, interleave={self.interleave}, gate={self.gate_function}"
         )
 
 
@@ -140,14 +171,22 @@ def use_fast_gates(model: nn.Module, fast: bool = True) -> None:
             module.fast_gates = fast
 
 
+def _known(gate: str) -> str:
+    """Return the name of a gate function, or refuse one that is not in GATES."""
+    if gate not in GATES:
+        raise ValueError(f"there is no gate function {gate!r}. Choose from: {', '.join(GATES)}.")
+    return gate
+
+
 def _gates(x: Tensor, module: GateShift | GateShiftFuse) -> Tensor:
-    """Return tanh(gate(relu(norm(x)))) of frames (B*T, C, H, W) as (B, 2, T, H, W)."""
+    """Return f(gate(relu(norm(x)))) of frames (B*T, C, H, W) as (B, 2, T, H, W), f the module's of GATES."""
+    bound = GATES[module.gate_function]
     if not module.fast_gates:
         clips = to_clips(x, module.num_segments).contiguous()
-        return module.gate(module.norm(clips).relu()).tanh()
+        return bound(module.gate(module.norm(clips).relu()))
     active = module.norm(x.unsqueeze(2)).squeeze(2).relu()  # its statistics are over all frames of all clips
     assert module.gate.bias is not None
-    return gate_maps(active, module.gate.weight, module.gate.bias, module.num_segments).tanh()
+    return bound(gate_maps(active, module.gate.weight, module.gate.bias, module.num_segments))
 
 
 def _gated_shift(x: Tensor, gate: Tensor, step: int) -> Tensor:

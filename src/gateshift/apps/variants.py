@@ -1,0 +1,105 @@
+"""What a comparison compares: kinds of temporal modules, or variants of one kind (an ablation)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gateshift.errors import ConfigError, lookup
+from gateshift.models.backbones import BACKBONES, Backbone
+from gateshift.models.registry import TEMPORAL_KINDS, create_model
+from gateshift.models.temporal_options import parse_options
+from gateshift.nn import GATES
+
+DEFAULT_KINDS = "tsn,tsm,gsm"
+ABLATED = {"gsm": "gsm", "gsf": "gsf"}
+ABLATIONS: Mapping[str, Callable[[Backbone], list[str]]] = {  # ablation -> temporal options to compare
+    "modules": lambda backbone: [f"num_modules={count}" for count in (0, 1, 5, "all")],
+    "branch": lambda backbone: [f"branch={name}" for name in backbone.branches],
+    "gate": lambda backbone: [f"gate={name}" for name in GATES],
+    "interleave": lambda backbone: ["interleave=on", "interleave=off"],
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a comparison.
+
+    Attributes:
+        temporal: kind of its temporal modules.
+        options: what sets it apart from others of this kind, as temporal options.
+        changes: the options that it is trained with: none where ``options`` say what the kind has anyway.
+    """
+
+    temporal: str
+    options: str = ""
+    changes: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.temporal} {self.options}".strip()
+
+    @property
+    def folder(self) -> str:
+        """Name of its run; variants that are the same network share one."""
+        return f"{self.temporal}-{self.changes.replace('=', '-')}".strip("-")
+
+
+def choose_variants(temporal: str | None, ablate: str | None, backbone: str) -> list[Variant]:
+    """Return what to compare, every one of them checked.
+
+    Args:
+        temporal: comma list of kinds; with ``ablate``, the one kind to take variants of.
+        ablate: comma list of ablations.
+        backbone: name of the 2D network.
+
+    Raises:
+        UnknownName: a name is no temporal module, ablation or backbone.
+        ConfigError: there is no name, or the kind or the backbone has no such variants.
+    """
+    record = lookup("backbone", backbone, BACKBONES)
+    if ablate is None:
+        table = {kind: kind for kind in TEMPORAL_KINDS}
+        kinds = chosen("temporal module", DEFAULT_KINDS if temporal is None else temporal, table)
+        return [Variant(kind) for kind in kinds]
+    kinds = chosen("gated temporal module", temporal or "gsm", ABLATED)
+    if len(kinds) != 1:
+        raise ConfigError(
+            f"ablate compares variants of one temporal module, not of {temporal}. Give gsm or gsf."
+        )
+    options = [option for make in chosen("ablation", ablate, ABLATIONS) for option in make(record)]
+    if "branch" in ablate and not record.branches:
+        inception = ", ".join(name for name, other in BACKBONES.items() if other.branches)
+        raise ConfigError(f"{backbone} has no branches to choose from. Give --backbone one of: {inception}.")
+    model = f"{kinds[0]}_{backbone}"
+    plain = architecture(model, "")
+    return [
+        Variant(kinds[0], option, "" if architecture(model, option) == plain else option)
+        for option in options
+    ]
+
+
+def chosen(kind: str, names: str, table: Mapping[str, Any]) -> list[Any]:
+    """Return what a comma list of names stands for, each once.
+
+    >>> chosen("number", "two, one,two", {"one": 1, "two": 2})
+    [2, 1]
+
+    Raises:
+        UnknownName: a name is not in the table.
+        ConfigError: there is no name.
+    """
+    given = dict.fromkeys(name.strip() for name in names.split(",") if name.strip())
+    if not given:
+        raise ConfigError(f"{names!r} names no {kind}. Give one or more of {', '.join(table)}.")
+    return [lookup(kind, name, table) for name in given]
+
+
+def architecture(model: str, options: str) -> tuple[object, ...]:
+    """Return what tells two variants of a model apart: where modules are, and what they do."""
+    with torch.device("meta"):
+        built = create_model(model, 2, 2, **parse_options(options))
+    points = tuple((point["name"], point["channels"]) for point in built.insertion_points)
+    return points, built.spec.gate, built.spec.interleave
