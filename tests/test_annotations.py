@@ -250,3 +250,15 @@ def test_real_folders():
     arid = read_annotations(shared("data/arid6"))
     assert {split: len(records) for split, records in arid.splits.items()} == {"train": 150, "val": 96}
     assert arid.label_swaps == ()
+
+
+def test_a_root_inside_the_folder_moves_with_it(tmp_path):
+    class_folders(tmp_path / "lists" / "frames", "a", "b")
+    found = read_annotations(tmp_path / "lists" / "frames")
+    write_annotations(found, tmp_path / "lists")
+    assert json.loads((tmp_path / "lists" / "dataset.json").read_text())["root"] == "frames"
+    moved = (tmp_path / "lists").rename(tmp_path / "moved")
+    again = read_annotations(moved)
+    assert all(again.path(record).is_file() for record in again.splits["train"])
+    write_annotations(again, tmp_path / "elsewhere")
+    assert json.loads((tmp_path / "elsewhere" / "dataset.json").read_text())["root"] == str(moved / "frames")

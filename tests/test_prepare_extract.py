@@ -118,6 +118,17 @@ def test_a_part_that_ends_after_its_video_is_not_listed(root):
     assert "frames 10 to 199 are annotated, and there are 30" in str(of_kind(answer, "missing-frame"))
 
 
+def test_times_become_the_same_frames_with_and_without_extraction(root):
+    (root.parent / "own.csv").write_text(
+        "video,label,split,start_seconds,end_seconds\n"
+        "sit/long.mp4,sit,train,0.2,0.6\nsit/long.mp4,run,train,0.8,2\nrun/c.mp4,run,val,,\n"
+    )
+    parts = [(5, 15), (20, 30)]  # at 25 frames a second; the second is annotated to frame 50
+    for frames in (False, True):
+        assert prepare(root, extract=frames)["complete"]
+        assert [row[2:] for row in listed(root.parent / "out")] == parts
+
+
 def test_frames_are_not_extracted_again(tmp_path):
     small_root(tmp_path / "root")
     with pytest.raises(ConfigError, match="nothing to extract: 5 of 5 videos are frames already, such as"):
