@@ -176,7 +176,7 @@ BACKBONES: dict[str, Backbone] = {
         build=efficientnet_lite0,
         num_features=1280,
         input_spec=HALF_224,
-        # Blocks that skip, less the first: its map is so large that gates there cost as much as all others.
+        # Blocks that skip, less the first: on its large map the gates would cost half as much as all others.
         temporal_points=("_blocks.[4679]._project_conv", "_blocks.1[0234]._project_conv"),
         shift_points=("_blocks.[24679]._expand_conv", "_blocks.1[0234]._expand_conv"),
         spatial_points=("_blocks.*._depthwise_conv",),
