@@ -309,6 +309,27 @@ def test_a_changed_model_or_video_is_tested_again(trained, tmp_path):
     assert file() not in (first, second)
 
 
+def test_kept_scores_that_are_damaged_are_made_again(trained, tmp_path, capsys):
+    folder, data = trained
+
+    def row():
+        (row,) = ensemble([str(folder / "t2")], data=data, scores=tmp_path / "kept", **CPU)["members"]
+        return row
+
+    first = row()
+    whole = Path(first["file"]).read_bytes()
+    flipped = bytearray(whole)
+    start = flipped.index(b"logits.npy") + 40
+    flipped[start : start + 8] = b"\xff" * 8  # no such block of compressed bytes
+    for damaged in (b"", whole[:-40], bytes(flipped)):
+        Path(first["file"]).write_bytes(damaged)
+        capsys.readouterr()
+        assert row() == first
+        assert "is damaged" in " ".join(capsys.readouterr().err.split())
+        assert Scores.load(Path(first["file"])).videos == Scores.load(Path(row()["file"])).videos
+    assert "tested before" in capsys.readouterr().err
+
+
 def test_kept_scores_lie_beside_the_runs(trained, tmp_path, monkeypatch):
     folder, data = trained
     monkeypatch.chdir(tmp_path)
@@ -319,3 +340,30 @@ def test_kept_scores_lie_beside_the_runs(trained, tmp_path, monkeypatch):
 def test_a_model_without_data_is_refused():
     with pytest.raises(ConfigError, match="'runs/t8:2' is no score file .* --data DATA"):
         ensemble(["runs/t8:2"])
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({"average": "softmax"}, "--average"),
+        ({"crops": 3, "full_resolution": True}, "--crops and --full-resolution"),
+        ({"split": "val"}, "--split"),
+        ({"scores": "kept"}, "--scores"),
+    ],
+)
+def test_options_of_tests_are_refused_where_nothing_is_tested(files, options, flags):
+    with pytest.raises(ConfigError, match=f"got {flags} without --data. .* how models are tested"):
+        ensemble(files, **options)
+
+
+def test_a_member_of_no_clips_is_refused(trained):
+    folder, data = trained
+    member = f"{folder / 't2'}:0"
+    with pytest.raises(ConfigError, match=f"member '{member}': clips must be 1 or more"):
+        ensemble([member], data=data, **CPU)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_member_may_be_given_alone(files, kind):
+    (row,) = ensemble(kind(files[0]))["members"]
+    assert (row["member"], row["file"]) == (files[0], files[0])

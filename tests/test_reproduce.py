@@ -1,6 +1,9 @@
 """The published table beside what comes out: the figures of `test`, and no more said than was measured."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from gateshift.data.catalog import DATASETS
 from gateshift.data.label_swaps import find_label_swaps
 from gateshift.engine.scores import Scores
 from gateshift.engine.test import test as measure_alone
+from gateshift.engine.trial import Trial
 from gateshift.errors import ConfigError, DataError, UnknownName, WeightsError
 from gateshift.models.released import RELEASED
 from gateshift.models.weights import save_weights
@@ -92,13 +96,14 @@ def stand_ins(networks, monkeypatch):
 def tests_done(monkeypatch):
     """Return the list of (frames, clips) that are tested while the test runs."""
     done = []
+    run = Trial.run
 
-    def counted(weights, data, **options):
-        answer = measure_alone(weights, data, **options)
-        done.append((int(Path(weights).stem), options["clips"]))
-        return answer
+    def counted(trial, save):
+        scores = run(trial, save)
+        done.append((trial.model.num_segments, trial.views.num_clips))
+        return scores
 
-    monkeypatch.setattr(reproducing, "test", counted)
+    monkeypatch.setattr(Trial, "run", counted)
     return done
 
 
@@ -109,6 +114,12 @@ def whole(root, networks, tmp_path_factory):
         patch.setattr(reproducing, "released_weights", lambda name, folder=None: networks[name])
         out = tmp_path_factory.mktemp("whole")
         return out, reproduce("something-v1", root, out=out, workers=0)
+
+
+def kept_file(out: Path, frames: int, clips: int) -> Path:
+    """Return the one score file that is kept of a member."""
+    (file,) = (out / "scores").glob(f"*{frames}-{clips}x1-*.npz")
+    return file
 
 
 def rows_of(answer):
@@ -149,7 +160,7 @@ def test_every_figure_is_what_the_test_command_gives_alone(whole, networks):
 
 def test_the_ensemble_adds_the_logits_of_its_members(whole):
     out, answer = whole
-    files = [out / "scores" / f"{name}.npz" for name in ENSEMBLE.split("+")]
+    files = [kept_file(out, *views) for views in ((8, 2), (12, 2), (16, 1), (24, 1))]
     members = [Scores.load(file) for file in files]
     right = (sum(member.logits for member in members).argmax(1) == members[0].labels).mean()
     assert rows_of(answer)[ENSEMBLE]["top1"] == pytest.approx(right)
@@ -182,18 +193,20 @@ def test_what_was_tested_is_not_tested_again(whole, root, stand_ins, tests_done)
 
 
 def test_a_stopped_run_goes_on_with_the_rest(whole, root, stand_ins, tests_done, tmp_path, monkeypatch):
-    counted = reproducing.test
+    counted = Trial.run
 
-    def stopped_in_the_third(weights, data, **options):
+    def stopped_in_the_third(trial, save):
         if len(tests_done) == 2:
             raise KeyboardInterrupt
-        return counted(weights, data, **options)
+        return counted(trial, save)
 
-    monkeypatch.setattr(reproducing, "test", stopped_in_the_third)
-    with pytest.raises(KeyboardInterrupt, match="while testing 16; what was tested before is kept"):
+    monkeypatch.setattr(Trial, "run", stopped_in_the_third)
+    with pytest.raises(
+        KeyboardInterrupt, match="while testing 16; what was tested before is kept in .*scores"
+    ):
         reproduce("something-v1", root, out=tmp_path, workers=0)
     assert tests_done == [(8, 1), (12, 1)]
-    monkeypatch.setattr(reproducing, "test", counted)
+    monkeypatch.setattr(Trial, "run", counted)
     answer = reproduce("something-v1", root, out=tmp_path, workers=0)
     assert tests_done[2:] == [(16, 1), (24, 1), (8, 2), (12, 2)]
     assert answer["figures"] == whole[1]["figures"]
@@ -209,25 +222,40 @@ def test_scores_of_other_weights_videos_or_precision_are_not_taken(
         return len(tests_done)
 
     assert [run(root), run(root)] == [1, 0]
-    assert [run(root, precision="bfloat16"), run(root), run(root)] == [1, 1, 0]
+    assert [run(root, precision="bfloat16"), run(root), run(root)] == [1, 0, 0]
     small = small_model(tuple(LABELS), num_segments=8)
     small.classes = None
     other = {"gsm_inceptionv3_something-v1_8": save_weights(small, tmp_path / "8.safetensors")}
     assert [run(root, other), run(root, other)] == [1, 0]
     fewer = write_something(tmp_path / "fewer", present=("47", "85"))
     assert [run(fewer, other), run(fewer, other)] == [1, 0]
-    (tmp_path / "out" / "scores" / "8.npz").write_bytes(b"half a fi")
+    for file in (tmp_path / "out" / "scores").glob("*.npz"):
+        file.write_bytes(b"half a fi")
     assert [run(fewer, other), run(fewer, other)] == [1, 0]
+
+
+def test_frames_that_were_extracted_again_are_tested_again(stand_ins, tests_done, tmp_path):
+    root = write_something(tmp_path / "something", present=("9", "47"))
+    words = {"out": tmp_path / "out", "members": "8", "workers": 0}
+    reproduce("something-v1", root, **words)
+    reproduce("something-v1", root, **words)
+    assert tests_done == [(8, 1)]
+    folder = root / "20bn-something-something-v1" / "47"
+    before, found = kept_file(tmp_path / "out", 8, 1), folder.stat()
+    os.utime(folder, ns=(found.st_atime_ns, found.st_mtime_ns + 1_000_000_000))
+    reproduce("something-v1", root, **words)
+    assert tests_done == [(8, 1), (8, 1)]
+    assert len(set(before.parent.glob("*.npz")) - {before}) == 1
 
 
 def test_some_members_only(root, stand_ins, tests_done, tmp_path):
     answer = reproduce("something-v1", root, out=tmp_path, members="8, 12x2", workers=0)
     assert tests_done == [(8, 1), (12, 2)]
     assert [name for name, row in rows_of(answer).items() if "top1" in row] == ["8", "12x2"]
-    assert not answer["ok"]
-    assert "not tested" in (tmp_path / "reproduce.html").read_text()
-    (table, _) = cli_tables.TABLES["reproduce"](answer)
-    assert table.row_count == 7
+    page = (tmp_path / "reproduce.html").read_text()
+    assert "not tested" in page and "2 of 7 figures of the table were tested here and 0 reproduced" in page
+    table, line = cli_tables.TABLES["reproduce"](answer)
+    assert table.row_count == 7 and line.startswith("2 of 7 figures tested")
     with pytest.raises(UnknownName, match="'9x2'"):
         reproduce("something-v1", root, out=tmp_path, members="9x2", workers=0)
 
@@ -246,7 +274,19 @@ def test_ok_is_a_complete_copy_with_every_figure_in_the_interval_or_above(
     (table, _) = cli_tables.TABLES["reproduce"](answer)
     assert list(table.columns[-1].cells) == ["yes" if ok else "no"]
     page = (tmp_path / "reproduce.html").read_text()
-    assert ("Every published figure is reproduced" in page) == ok and "are missing" not in page
+    assert f"1 of 1 figures of the table were tested here and {int(ok)} reproduced" in page
+    assert "are missing" not in page
+
+
+@pytest.mark.parametrize(("members", "ok"), [("8", True), ("12x2", False), ("8,12x2", False), (None, False)])
+def test_ok_is_of_the_figures_that_were_asked_for(whole, root, stand_ins, monkeypatch, members, ok):
+    spec, table = DATASETS["something-v1"], PUBLISHED["something-v1"]
+    monkeypatch.setitem(DATASETS, "something-v1", replace(spec, num_videos={"val": len(VAL), "train": 86017}))
+    figures = {"8": 0.0, "12x2": 1.0}
+    monkeypatch.setitem(PUBLISHED, "something-v1", replace(table, figures=figures))
+    answer = reproduce("something-v1", root, out=whole[0], workers=0, members=members)
+    assert (answer["complete"], answer["ok"]) == (True, ok)
+    assert list(rows_of(answer)) == ["8", "12x2"]
 
 
 def scores_of(right: int, total: int) -> Scores:
@@ -260,9 +300,9 @@ def scores_of(right: int, total: int) -> Scores:
     ("published", "within", "reproduced"), [(0.4901, True, True), (0.47, False, True), (0.51, False, False)]
 )
 def test_a_figure_says_whether_the_published_one_lies_in_its_interval(published, within, reproduced):
-    figure = measure("8", published, [scores_of(5647, 11522)], complete=True)  # 49.01 %, 48.1 to 49.9
+    figure = measure("8", published, {"8": scores_of(5647, 11522)}, complete=True)  # 49.01 %, 48.1 to 49.9
     assert (figure["within"], figure["reproduced"]) == (within, reproduced)
-    assert not measure("8", published, [scores_of(5647, 11522)], complete=False)["reproduced"]
+    assert not measure("8", published, {"8": scores_of(5647, 11522)}, complete=False)["reproduced"]
     low, high = figure["top1_interval"]
     assert (round(low, 3), round(high, 3)) == (0.481, 0.499)
 
@@ -302,7 +342,7 @@ def test_diving48_is_of_its_first_labels_only(networks, tmp_path, monkeypatch):
     assert (answer["dataset"], answer["videos"], answer["split"]) == ("diving48-v1", 1, "val")
     assert list(rows_of(answer)) == ["16", "16x2"]
     assert all("top1" in row for row in answer["figures"])
-    assert Scores.load(tmp_path / "out" / "scores" / "16.npz").labels.tolist() == [3]
+    assert Scores.load(kept_file(tmp_path / "out", 16, 1)).labels.tolist() == [3]
 
 
 def write_released(folder: Path, *frames: int) -> Path:
@@ -327,10 +367,67 @@ def test_from_the_download_and_the_released_files_to_the_table(tmp_path, monkeyp
     converted = tmp_path / "cache" / "gsm_inceptionv3_something-v1_8.safetensors"
     alone = measure_alone(converted, out / "data", clips=2, workers=0, save_scores=tmp_path / "alone.npz")
     assert rows["8x2"]["top1"] == alone["top1"]
-    kept = [Scores.load(file).logits for file in (out / "scores" / "8x2.npz", tmp_path / "alone.npz")]
+    kept = [Scores.load(file).logits for file in (kept_file(out, 8, 2), tmp_path / "alone.npz")]
     assert (kept[0] == kept[1]).all() and "top1" in rows["8"]
     with pytest.raises(WeightsError, match="something-v1_RGB_InceptionV3_avg_segment12_checkpoint.pth.tar"):
         reproduce("something-v1", root, weights=weights, out=out, workers=0)
+
+
+def test_folders_may_be_strings(networks, tmp_path, monkeypatch):
+    folders = []
+    monkeypatch.setattr(
+        reproducing, "released_weights", lambda name, folder=None: folders.append(folder) or networks[name]
+    )
+    root = write_something(tmp_path / "something", present=("47",))
+    words = {"weights": str(tmp_path / "w"), "out": str(tmp_path / "out"), "members": "8", "workers": 0}
+    answer = reproduce("something-v1", str(root), **words)
+    assert folders == [tmp_path / "w"] and Path(answer["page"]).is_file()
+
+
+TWO_PROCESSES = """
+import json, sys
+from pathlib import Path
+from accelerate import PartialState
+from gateshift.apps import reproduce as reproducing
+from gateshift.errors import GateshiftError
+root, weights, out = sys.argv[1:]
+state = PartialState(cpu=True)
+def released(name, folder=None):
+    assert state.is_main_process
+    return Path(weights)
+def prepare(*words, _prepare=reproducing.prepare, **options):
+    assert state.is_main_process
+    return _prepare(*words, **options)
+reproducing.released_weights, reproducing.prepare = released, prepare
+options = dict(out=out, members="8,8x2", workers=0, device="cpu")
+answer = reproducing.reproduce("something-v1", root, **options)
+Path(out, f"answer-{state.process_index}.json").write_text(json.dumps(answer))
+try:
+    reproducing.reproduce("something-v1", root + "/none", **options)
+except GateshiftError as error:
+    Path(out, f"refused-{state.process_index}.txt").write_text(str(error))
+"""
+
+
+def test_processes_under_torchrun_share_one_preparation(whole, root, networks, tmp_path):
+    script, out = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(TWO_PROCESSES)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [script, root, networks["gsm_inceptionv3_something-v1_8"], out]
+    done = subprocess.run(
+        [*launcher, *map(str, words)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((out / f"answer-{process}.json").read_text()) for process in range(2))
+    assert first == second == json.loads((out / "reproduce.json").read_text())
+    for name in ("8", "8x2"):
+        assert rows_of(first)[name] == rows_of(whole[1])[name]
+    refusals = [(out / f"refused-{process}.txt").read_text() for process in range(2)]
+    assert refusals[0] == refusals[1] and "none" in refusals[0]
 
 
 def test_bad_settings_are_refused(root, stand_ins, tmp_path):
@@ -345,5 +442,5 @@ def test_the_whole_table_from_the_released_files(tmp_path, monkeypatch):
     weights = write_released(tmp_path / "weights", 8, 12, 16, 24)
     answer = reproduce("something-v1", root, weights=weights, out=tmp_path / "out", workers=0)
     assert all("top1" in figure for figure in answer["figures"])
-    files = [tmp_path / "out" / "scores" / f"{name}.npz" for name in ENSEMBLE.split("+")]
+    files = [kept_file(tmp_path / "out", *views) for views in ((8, 2), (12, 2), (16, 1), (24, 1))]
     assert rows_of(answer)[ENSEMBLE]["top1"] == gateshift.ensemble(files)["top1"]

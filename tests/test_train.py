@@ -19,7 +19,7 @@ from gateshift.engine.checkpoint import load_state
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.learner import build_learner, forward_backward
 from gateshift.engine.run import open_run
-from gateshift.errors import ConfigError, DataError, GateshiftError
+from gateshift.errors import ConfigError, DataError, GateshiftError, WeightsError
 
 TINY = {
     "model": "gsm_resnet18",
@@ -161,6 +161,22 @@ def test_a_folder_that_is_no_run_is_refused(data, tmp_path):
     with pytest.raises(GateshiftError, match="is not a run"):
         gateshift.train(data, out=tmp_path, **TINY)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_crop_that_the_network_cannot_take_is_refused_before_anything_is_written(data, tmp_path):
+    with pytest.raises(ConfigError, match="gsm_inceptionv3 cannot take crops of 64 pixels"):
+        gateshift.train(data, out=tmp_path / "run", **{**TINY, "model": "gsm_inceptionv3", "size": 64})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_state_of_another_wiring_is_refused(data, tmp_path):
+    gateshift.train(data, out=tmp_path / "run", **{**TINY, "epochs": 2})
+    file = tmp_path / "run/last/state.pt"
+    state = torch.load(file, weights_only=True)
+    state["model"].pop("head.bias")
+    torch.save(state, file)
+    with pytest.raises(WeightsError, match=r"does not fit the .* of this version: .*head.bias"):
+        gateshift.train(data, out=tmp_path / "run", **{**TINY, "epochs": 2})
 
 
 def test_changed_data_is_refused(data, tmp_path):

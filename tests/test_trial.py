@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from gateshift.data.frame_folder import FrameFolder
+from gateshift.engine import inference
 from gateshift.engine import test as testing
 from gateshift.engine.kept_answers import KeptAnswers
 from gateshift.engine.scores import Scores
@@ -65,7 +66,7 @@ def test_clips_show_the_golden_frames(tmp_path, monkeypatch, run, num_segments, 
         return torch.zeros(len(frames), 3)
 
     model = known_model(say, CLASSES, num_segments=num_segments, size=8, resize=8)
-    monkeypatch.setattr(testing, "load", lambda _: model)
+    monkeypatch.setattr(inference, "load", lambda _: model)
     data = write_list(tmp_path, rows, CLASSES, frame_template="{:05d}.png")
     answer = testing.test(run, data, clips=clips, batch_size=8 * clips, device="cpu", workers=0)
     assert answer["views"] == clips
@@ -98,7 +99,7 @@ def sides(tmp_path, run, monkeypatch):
         return torch.stack([left, 1 - left, torch.full_like(left, 0.6)], dim=1)
 
     model = known_model(say, SIDES, num_segments=2, size=32, resize=40)
-    monkeypatch.setattr(testing, "load", lambda _: model)
+    monkeypatch.setattr(inference, "load", lambda _: model)
     return lambda swaps: write_list(tmp_path, rows, SIDES, frame_template="{:05d}.png", label_swaps=swaps)
 
 
@@ -124,7 +125,7 @@ def test_answer_is_the_same_for_any_batch_size_and_workers(sides, run, tmp_path,
 
 
 def test_full_resolution_shows_larger_crops_and_leaves_the_weights_alone(sides, run, monkeypatch):
-    model, shapes = testing.load(run), []
+    model, shapes = inference.load(run), []
     monkeypatch.setattr(testing, "require_size", lambda *_: None)  # or it would be among the shapes
     say = model.backbone.say
     model.backbone.say = lambda frames: shapes.append(tuple(frames.shape[1:])) or say(frames)

@@ -256,7 +256,11 @@ def reproduce_table(answer: Answer) -> list[Any]:
     ]
     columns = ("frames", "published", "here", "95 % interval", "points", "reproduced")
     title = f"{answer['dataset']}, top-1 on {answer['videos']} of {answer['of']} videos"
-    return [rows(columns, lines, title=title), f"published: {answer['source']}; page {answer['page']}"]
+    done = sum("top1" in figure for figure in answer["figures"])
+    return [
+        rows(columns, lines, title=title),
+        f"{done} of {len(lines)} figures tested; published: {answer['source']}; page {answer['page']}",
+    ]
 
 
 def reproduced(figure: Mapping[str, Any], complete: bool) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ def compare(
         "device": device,
     }
     kind = "compare" if ablate is None else "ablate"
-    folder = out or Path("runs") / f"{kind}-{data.resolve().name}-{backbone}"
+    folder = Path(out) if out else Path("runs") / f"{kind}-{data.resolve().name}-{backbone}"
     comparison = {"data": str(data), "backbone": backbone, "recipe": recipe}
     return comparison | run_all(variants, backbone, data, folder, settings, comparison)
 
@@ -196,7 +196,12 @@ def measure_accuracy(run: Path, data: Path, split: str, settings: Mapping[str, A
         how = {name: settings[name] for name in ("workers", "device")}
         scores = run / "test_scores.npz"
         found = test(
-            run, data, split="test", precision=settings["precision"] or "auto", save_scores=scores, **how
+            run,
+            data,
+            split="test",
+            precision=settings["precision"] or RECIPES[settings["recipe"]].config.precision,
+            save_scores=scores,
+            **how,
         )
         videos = found["videos"]
     else:

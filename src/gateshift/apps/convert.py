@@ -37,10 +37,11 @@ def convert(
         raise ConfigError(
             f"num_segments={num_segments} makes no clip. Give the frames per clip it was trained with."
         )
+    original, out = Path(original), Path(out)
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out} is no name for weights. Give a file that ends in .safetensors.")
     counts = {} if dataset is None else {dataset: lookup("dataset", dataset, DATASETS).num_classes}
-    described = {} if classes is None else read_classes(classes)
+    described = {} if classes is None else read_classes(Path(classes))
     if described:
         counts[str(classes)] = len(described["classes"])
     prepared = described.get("dataset")

@@ -66,7 +66,15 @@ def demo(
         config = replace(CONFIG, model=model, epochs=epochs, seed=seed)
         train_config(config, data, recipe="shapes", out=run, workers=workers, device=device)
         scores = run / "test_scores.npz"
-        answer = test(run, data, split="test", workers=workers, device=device, save_scores=scores)
+        answer = test(
+            run,
+            data,
+            split="test",
+            workers=workers,
+            device=device,
+            precision=config.precision,
+            save_scores=scores,
+        )
         results[temporal] = {"top1": answer["top1"], "pairs_top1": pairs_top1(Scores.load(scores))}
         console().print(f"{temporal} on unseen shapes and backgrounds: {answer['top1']:.1%}")
 

@@ -16,7 +16,7 @@ from gateshift.engine.metrics import summary
 from gateshift.engine.progress import console
 from gateshift.engine.scores import Scores
 from gateshift.engine.test import plan_trial
-from gateshift.errors import ConfigError
+from gateshift.errors import ConfigError, DataError
 
 WITH_CLIPS = re.compile(r"^(?P<model>.+):(?P<clips>\d+)$")
 
@@ -93,22 +93,44 @@ def ensemble(
 
     Raises:
         ScoresMismatch: the members are of different videos, classes, labels or kinds.
-        ConfigError: a model without data, or weights that are not one per member.
+        ConfigError: a model, or a setting of tests, without data, or weights that are not one per member.
     """
-    names = [members] if isinstance(members, str | Path) else [str(member) for member in members]
+    names = [str(members)] if isinstance(members, str | Path) else [str(member) for member in members]
     if not names:
         raise ConfigError("ensemble needs at least one member, got none. Give F.npz F.npz ..., or models.")
     factors = given_weights(weights, len(names))
     if fit is not None and weights is not None:
         raise ConfigError("--weights gives the weights and --fit fits them. Give one of the two.")
+    if data is None:
+        refuse_options_of_tests(
+            average=average != "logits",
+            crops=crops != 1,
+            full_resolution=full_resolution,
+            split=split is not None,
+            scores=scores is not None,
+        )
     where = pick_device(device)
     how = Inference(where, pick_precision(precision, where), batch_size, workers, average=average)
-    folder = None if data is None else scores or Path("runs") / f"scores-{Path(data).resolve().name}"
     testing = None
-    if data is not None and folder is not None:
-        testing = HowTested(Path(data), Path(folder), crops, full_resolution, split, how)
+    if data is not None:
+        folder = Path("runs", f"scores-{Path(data).resolve().name}") if scores is None else Path(scores)
+        testing = HowTested(Path(data), folder, crops, full_resolution, split, how)
     files = [score_file(name, testing) for name in names]
     return measure(names, files, factors, fit=fit, seed=seed, out=out)
+
+
+def refuse_options_of_tests(**given: bool) -> None:
+    """Refuse those of the options that are given; there is nothing to test.
+
+    Raises:
+        ConfigError: one is given.
+    """
+    flags = [f"--{name.replace('_', '-')}" for name, is_given in given.items() if is_given]
+    if flags:
+        raise ConfigError(
+            f"got {' and '.join(flags)} without --data. Such options say how models are tested, and without "
+            f"data none is. Add --data DATA, or leave {'it' if len(flags) == 1 else 'them'} out."
+        )
 
 
 def measure(
@@ -151,10 +173,10 @@ def measure(
 
 
 def score_file(member: str, testing: HowTested | None) -> Path:
-    """Return the score file of a member; a model is tested for it, unless the same test is kept.
+    """Return the score file of a member; a model is tested for it, unless the same test is kept whole.
 
     Raises:
-        ConfigError: the member is a model, and there is no data to test it on.
+        ConfigError: the member is a model, and there is no data to test it on, or its clips are none.
     """
     if member.endswith(".npz"):
         return Path(member)
@@ -176,13 +198,23 @@ def score_file(member: str, testing: HowTested | None) -> Path:
     stem = Path(model).name.removesuffix(".safetensors")
     shown = PartialState(cpu=testing.how.device.type == "cpu").is_main_process
     file = testing.folder / f"{stem}-{clips}x{testing.crops}-{trial.fingerprint()}.npz"
-    done = file.is_file()
+    done = is_whole(file)
     if shown:
         views = f"{len(trial.views.records)} videos x {len(trial.views.flipped)} views"
-        console().print(f"{member}: {f'tested before, {file}' if done else views}", markup=False)
+        again = f" again, for {file} is damaged" if file.exists() else ""
+        console().print(f"{member}: {f'tested before, {file}' if done else views + again}", markup=False)
     if not done:
         trial.run(file)
     return file
+
+
+def is_whole(file: Path) -> bool:
+    """Return whether a score file is there and can be read."""
+    try:
+        Scores.load(file)
+    except DataError:
+        return False
+    return True
 
 
 def model_and_clips(member: str) -> tuple[str, int]:
@@ -190,10 +222,15 @@ def model_and_clips(member: str) -> tuple[str, int]:
 
     >>> model_and_clips("runs/t8:2")
     ('runs/t8', 2)
+
+    Raises:
+        ConfigError: it names 0 clips.
     """
     match = WITH_CLIPS.match(member)
     if match is None or Path(member).exists():
         return member, 1
+    if int(match["clips"]) < 1:
+        raise ConfigError(f"member {member!r}: clips must be 1 or more. Write {match['model']}:1, for one.")
     return match["model"], int(match["clips"])
 
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from gateshift.data.annotations import DESCRIPTION, read_annotations
+from gateshift.data.catalog import DATASETS
 from gateshift.data.dataset import EvalViews, require_modality
 from gateshift.data.flow_folder import FLOW_FOLDERS
 from gateshift.data.folders import find_videos
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
-from gateshift.engine.inference import Inference, infer
+from gateshift.engine.inference import Inference, infer, load_once
 from gateshift.errors import ConfigError, DataError
 from gateshift.models.classifier import VideoClassifier
-from gateshift.models.weights import load
+from gateshift.models.weights import read_metadata
 
 
 def predict(
@@ -57,7 +58,9 @@ def predict(
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not any(Path(path).is_dir() for path in paths):  # folders wait for the model, which may want flow
         find_all(paths)
-    network = load(model)
+    weights, network = load_once(model, how.device)
+    if network.classes is None:  # of a released checkpoint: classes are numbers, and so are mirrored ones
+        network.label_swaps = numbered_swaps(read_metadata(weights)["trained_on"])
     if network.spec.modality == "flow":
         return predict_flow(network, paths, how=how, top=top, clips=clips, crops=crops)
     return predict_with(network, find_all(paths), how=how, top=top, clips=clips, crops=crops)
@@ -137,6 +140,16 @@ def find_flow(path: Path) -> tuple[Annotations, list[VideoRecord]]:
         f"'{path}' holds no optical flow, and this model sees nothing else. Give a folder with flow_x and "
         "flow_y in it, a dataset whose dataset.json names them, or use a model trained on RGB."
     )
+
+
+def numbered_swaps(dataset: str) -> tuple[tuple[str, str], ...]:
+    """Return the classes that a mirror image exchanges in a dataset of the catalogue, as numbers.
+
+    >>> numbered_swaps("something-v1")
+    (('86', '87'), ('93', '94'), ('166', '167'))
+    """
+    known = DATASETS.get(dataset)
+    return tuple((str(one), str(other)) for one, other in (known and known.label_swaps) or ())
 
 
 def class_names(network: VideoClassifier) -> tuple[str, ...]:

@@ -56,8 +56,9 @@ def prepare(
     settings = FrameSettings(quality, short_side)
     if not extract and settings != FrameSettings():
         raise ConfigError("--quality and --short-side say how frames are written. Add --extract.")
+    root = Path(root)
     raw = read_raw(dataset, root, Choices(split, labels, task))
-    out = Path("prepared", raw.name) if out is None else out
+    out = Path("prepared", raw.name) if out is None else Path(out)
     refuse_other(raw, out)
     rows = sum(map(len, (*raw.splits.values(), *raw.unlabelled.values())))
     with progress_bar("looking for videos", rows) as bar:

@@ -1,27 +1,32 @@
 """``gateshift reproduce``: the published table beside what comes out here, from a dataset as downloaded."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from gateshift.apps.ensemble import HowTested, score_file
 from gateshift.apps.prepare import prepare
-from gateshift.apps.published import PUBLISHED, Member, PublishedTable
-from gateshift.data.annotations import read_annotations
+from gateshift.apps.published import PUBLISHED, PublishedTable
 from gateshift.data.prepare import read_raw
 from gateshift.data.raw.records import Choices
 from gateshift.engine.checkpoint import write_text
+from gateshift.engine.device import pick_device, pick_precision
+from gateshift.engine.ensemble import add_up, align
+from gateshift.engine.inference import Inference
 from gateshift.engine.metrics import summary
 from gateshift.engine.pages import render_page
 from gateshift.engine.progress import console
 from gateshift.engine.scores import Scores
-from gateshift.engine.test import record_name, test
 from gateshift.errors import ConfigError, DataError, GateshiftError, lookup
-from gateshift.models.download import file_sha256
 from gateshift.models.released import released_weights
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,31 +36,19 @@ class Copy:
     Attributes:
         lists: the folder that `prepare` wrote.
         split: what is measured on.
-        names: the videos of the split that are there, as score files name them.
-        labels: their labels.
+        found: videos of the split that are there.
         published: videos of the split in the published dataset.
     """
 
     lists: Path
     split: str
-    names: tuple[str, ...]
-    labels: tuple[int, ...]
+    found: int
     published: int
 
     @property
     def complete(self) -> bool:
         """Whether no video is missing."""
-        return len(self.names) == self.published
-
-
-@dataclass(frozen=True)
-class HowToTest:
-    """Settings of the tests, which are those of `gateshift test`."""
-
-    batch_size: int
-    workers: int
-    device: str
-    precision: str
+        return self.found == self.published
 
 
 def reproduce(
@@ -78,7 +71,8 @@ def reproduce(
     ensemble. The same command again goes on where it was stopped: what has been tested is not tested again.
 
     A figure is reproduced where the published one lies in the 95 % interval of what comes out, or below it,
-    on a copy without a video missing. The exit status is 0 where all figures of the table are, else 1.
+    on a copy without a video missing. The exit status is 0 where all figures that it was asked for are, by
+    default the whole table, else 1.
 
     Args:
         dataset: something-v1 or diving48.
@@ -86,17 +80,18 @@ def reproduce(
         weights: folder with the released checkpoints under their own names; they are fetched without.
         out: folder for lists, scores, `reproduce.json` and `reproduce.html`; by default
             runs/reproduce-<dataset>.
-        members: figures of the table to do, with commas between, such as 8,12x2; all without.
+        members: figures of the table to do, with commas between, such as 8,12x2; all without. The exit status
+            is of these alone.
         batch_size: clips per forward pass.
         workers: processes that read frames.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: float32 as published, bfloat16 or float16.
 
     Returns:
-        ``ok``; ``complete``, ``videos`` and ``of`` (what is there, and what was published); ``figures``: for
-        each of the table its ``name``, ``published`` and, where it was done, ``top1``, ``top5``,
-        ``top1_interval``, ``points`` (top1 less published, in percent points), ``within`` (the interval) and
-        ``reproduced``.
+        ``ok``: all figures that it was asked for are reproduced; ``complete``, ``videos`` and ``of`` (what is
+        there, and what was published); ``figures``: for each of the table its ``name``, ``published`` and,
+        where it was done, ``top1``, ``top5``, ``top1_interval``, ``points`` (top1 less published, in percent
+        points), ``within`` (the interval) and ``reproduced``.
 
     Raises:
         GateshiftError: the download or the weights cannot be used; the message says what to do.
@@ -104,36 +99,59 @@ def reproduce(
     """
     table = lookup("published table", dataset, PUBLISHED)
     chosen = table.choose(members)
-    folder = out or Path("runs") / f"reproduce-{dataset}"
-    require_published_labels(dataset, table, root)
-    copy = prepare_copy(dataset, table, root, folder / "data")
-    how = HowToTest(batch_size=batch_size, workers=workers, device=device, precision=precision)
+    root, weights = Path(root), None if weights is None else Path(weights)
+    folder = Path("runs", f"reproduce-{dataset}") if out is None else Path(out)
+    where = pick_device(device)
+    how = Inference(where, pick_precision(precision, where), batch_size, workers)
     needed = {name: table.members[name] for figure in chosen for name in figure.split("+")}
-    files = {member.weights: released_weights(member.weights, weights) for member in needed.values()}
+    copy = in_main_process(lambda: prepare_copy(dataset, table, root, folder / "data"), where)
+    released = list(dict.fromkeys(member.weights for member in needed.values()))
+    files = in_main_process(lambda: {name: released_weights(name, weights) for name in released}, where)
+    testing = HowTested(copy.lists, folder / "scores", 1, False, copy.split, how)
     scores = {
-        name: member_scores(name, member, files[member.weights], copy, folder / "scores", how)
+        name: member_scores(name, f"{files[member.weights]}:{member.num_clips}", testing)
         for name, member in needed.items()
     }
     figures = [
-        measure(name, published, [scores[part] for part in name.split("+")], copy.complete)
+        measure(name, published, {part: scores[part] for part in name.split("+")}, copy.complete)
         if name in chosen
         else {"name": name, "published": published}
         for name, published in table.figures.items()
     ]
     answer = {
         "dataset": table.dataset,
-        "ok": all(figure.get("reproduced", False) for figure in figures),
+        "ok": all(figure["reproduced"] for figure in figures if figure["name"] in chosen),
         "complete": copy.complete,
         "split": copy.split,
-        "videos": len(copy.names),
+        "videos": copy.found,
         "of": copy.published,
         "source": table.source,
         "figures": figures,
         "page": str(folder / "reproduce.html"),
     }
-    write_text(folder / "reproduce.json", json.dumps(answer, indent=2) + "\n")
-    write_text(folder / "reproduce.html", render_page("reproduce.html.j2", page_values(answer)))
+    if PartialState().is_main_process:
+        write_text(folder / "reproduce.json", json.dumps(answer, indent=2) + "\n")
+        write_text(folder / "reproduce.html", render_page("reproduce.html.j2", page_values(answer)))
     return answer
+
+
+def in_main_process(work: Callable[[], T], device: torch.device) -> T:
+    """Return, in every process, what ``work`` returns in the main one, the only one that does it.
+
+    Raises:
+        GateshiftError: the main process refused; every process then does.
+    """
+    said: list[Any] = [None, None]
+    if PartialState(cpu=device.type == "cpu").is_main_process:
+        try:
+            said[0] = work()
+        except GateshiftError as error:  # or the others would wait for an answer
+            said[1] = error
+    answer, refusal = broadcast_object_list(said)
+    if refusal is not None:
+        raise refusal
+    found: T = answer
+    return found
 
 
 def require_published_labels(dataset: str, table: PublishedTable, root: Path) -> None:
@@ -160,6 +178,7 @@ def prepare_copy(dataset: str, table: PublishedTable, root: Path, lists: Path) -
     Raises:
         DataError: its annotations cannot be used, or no video of the split is there.
     """
+    require_published_labels(dataset, table, root)
     prepared = prepare(dataset, root, out=lists, labels=table.labels)
     counts = prepared["splits"][table.split]
     published = counts["published"] or counts["annotated"]
@@ -173,69 +192,24 @@ def prepare_copy(dataset: str, table: PublishedTable, root: Path, lists: Path) -
             f"{published - counts['found']} of {published} {table.split} videos are missing, and named in "
             f"{lists / 'missing.txt'}; the figures are of the others and do not compare with the published."
         )
-    records = read_annotations(lists).split(table.split)
-    return Copy(
-        lists=lists,
-        split=table.split,
-        names=tuple(record_name(record) for record in records),
-        labels=tuple(record.label for record in records),
-        published=published,
-    )
+    return Copy(lists=lists, split=table.split, found=counts["found"], published=published)
 
 
-def member_scores(
-    name: str, member: Member, weights: Path, copy: Copy, folder: Path, how: HowToTest
-) -> Scores:
-    """Return the scores of one member: those on disk where they are of the same test, else of a test now."""
-    file, note = folder / f"{name}.npz", folder / f"{name}.json"
-    made_with = {
-        "weights": member.weights,
-        "sha256": file_sha256(weights),
-        "clips": member.num_clips,
-        "precision": how.precision,
-    }
-    kept = kept_scores(file, note, made_with, copy)
-    if kept is not None:
-        console().print(f"{name}: tested before")
-        return kept
-    console().print(f"{name}: {member.weights}, clips: {member.num_clips}, videos: {len(copy.names)}")
-    note.unlink(missing_ok=True)  # or it would speak of the scores to come
+def member_scores(name: str, member: str, testing: HowTested) -> Scores:
+    """Return the scores of one member of the table: those kept of the same test, else of a test now."""
     try:
-        test(
-            weights,
-            copy.lists,
-            clips=member.num_clips,
-            split=copy.split,
-            batch_size=how.batch_size,
-            workers=how.workers,
-            device=how.device,
-            precision=how.precision,
-            save_scores=file,
-        )
+        return Scores.load(score_file(member, testing))
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(
-            f"stopped while testing {name}; what was tested before is kept in {folder}. "
+            f"stopped while testing {name}; what was tested before is kept in {testing.folder}. "
             "The same command goes on with the rest."
         ) from error
-    write_text(note, json.dumps(made_with, indent=2) + "\n")
-    return Scores.load(file)
 
 
-def kept_scores(file: Path, note: Path, made_with: Mapping[str, Any], copy: Copy) -> Scores | None:
-    """Return the scores on disk if they were made with the same weights and settings on the same videos."""
-    try:
-        same = json.loads(note.read_text(encoding="utf-8")) == made_with
-        scores = Scores.load(file) if same else None
-    except (OSError, ValueError, GateshiftError):  # never tested, or damaged since: it is tested again
-        return None
-    if scores is None or scores.videos != copy.names or tuple(scores.labels.tolist()) != copy.labels:
-        return None
-    return scores
-
-
-def measure(name: str, published: float, members: Sequence[Scores], complete: bool) -> dict[str, Any]:
+def measure(name: str, published: float, members: Mapping[str, Scores], complete: bool) -> dict[str, Any]:
     """Return one figure of the table beside what the sum of its members gives on a complete copy, or not."""
-    measured = summary(reduce(add, members))
+    aligned = align(list(members.items()))
+    measured = summary(add_up(aligned, [1.0] * len(aligned)))
     low, high = measured["top1_interval"]
     return {
         "name": name,
@@ -266,4 +240,5 @@ def page_values(answer: Mapping[str, Any]) -> dict[str, Any]:
             low, high = map(place, figure["top1_interval"])
             row |= {"at": place(figure["top1"]), "low": low, "width": high - low}
         rows.append(row)
-    return {**answer, "rows": rows, "left": left, "right": right}
+    counts = {"tested": len(done), "reproduced": sum(figure["reproduced"] for figure in done)}
+    return {**answer, **counts, "rows": rows, "left": left, "right": right}

@@ -250,6 +250,6 @@ def _fits(key: str, value: object) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in one step, so that nobody reads half of it."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

@@ -10,6 +10,7 @@ Letters: V views per video, T frames, S pixels, K classes.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,8 +26,21 @@ from gateshift.engine.progress import progress_bar
 from gateshift.engine.stopping import ignore_interrupts
 from gateshift.errors import ConfigError, VideoError, lookup
 from gateshift.models.classifier import VideoClassifier
+from gateshift.models.weights import find_weights, load
 
 AVERAGES = {"logits": "logits", "softmax": "probabilities"}  # what is averaged -> the kind of scores it gives
+
+
+def load_once(model: str | Path, device: torch.device) -> tuple[Path, VideoClassifier]:
+    """Return a weights file and its network; one process of a machine fetches what is not there yet.
+
+    Raises:
+        WeightsError: there are no such weights.
+    """
+    with PartialState(cpu=device.type == "cpu").local_main_process_first():
+        weights = find_weights(model)
+    return weights, load(weights)
+
 
 Item = tuple[Tensor, int, int]  # views (V, T, 3, S, S) uint8, label, index
 

@@ -25,7 +25,7 @@ from gateshift.engine.run import Position, Run
 from gateshift.engine.scores import Scores
 from gateshift.engine.stopping import outlive_stop_requests
 from gateshift.engine.trial import score
-from gateshift.errors import ConfigError, VideoError
+from gateshift.errors import ConfigError, VideoError, WeightsError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.registry import create_model
 from gateshift.models.temporal_options import parse_options
@@ -62,7 +62,13 @@ class Learner:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what ``state`` returned."""
-        self.model.load_state_dict(state["model"])
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise WeightsError(
+                f"{self.run.dir / 'last'} does not fit the {self.config.model} of this version: "
+                f"{str(error).splitlines()[-1].strip()} Train anew with another --out."
+            ) from error
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])

@@ -9,6 +9,7 @@ Letters: M videos, K classes.
 """
 
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import numpy as np
 from gateshift.engine.checkpoint import write_atomically
 from gateshift.errors import DataError, ScoresMismatch
 
+DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError)  # what archives raise
 ARRAYS = ("videos", "labels", "logits", "classes")
 KINDS = ("logits", "probabilities")
 
@@ -76,10 +78,10 @@ class Scores:
                 f"no score file at {str(path)!r}. `gateshift test ... --save-scores F.npz` writes one."
             )
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 values = {name: file[name] for name in ARRAYS}
                 kind = str(file["kind"]) if "kind" in file else "logits"  # older files hold no other
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
+        except (*DAMAGED, KeyError, ValueError, TypeError) as error:
             raise DataError(
                 f"{str(path)!r} is not a score file ({error}). Expected an .npz with {', '.join(ARRAYS)}, "
                 "as `gateshift test ... --save-scores F.npz` writes it."

@@ -13,13 +13,12 @@ from gateshift.data.lists import find_lists
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.edition import require_same_edition
-from gateshift.engine.inference import Inference
+from gateshift.engine.inference import Inference, load_once
 from gateshift.engine.metrics import summary
 from gateshift.engine.trial import Trial, record_name, score
 from gateshift.errors import ConfigError, DataError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.input_size import require_size
-from gateshift.models.weights import find_weights, load
 from gateshift.spec import InputSpec
 
 __all__ = ["choose_records", "plan_trial", "record_name", "score", "test", "with_classes_of"]
@@ -99,13 +98,13 @@ def plan_trial(
     """
     if clips < 1:
         raise ConfigError(f"clips is {clips}; it must be at least 1. Change --clips.")
-    network = load(model)
+    weights, network = load_once(model, how.device)
     spec = choose_input(network, size, full_resolution, crops)
     annotations, records = choose_records(Path(model), Path(data), split)
-    require_same_edition(find_weights(model), annotations)
+    require_same_edition(weights, annotations)
     annotations, records = with_classes_of(network, annotations, records)
     views = EvalViews(annotations, records, network.num_segments, spec, clips, crops)
-    return Trial(find_weights(model), network, views, annotations.swap_indices, how)
+    return Trial(weights, network, views, annotations.swap_indices, how)
 
 
 def choose_input(network: VideoClassifier, size: int | None, full_resolution: bool, crops: int) -> InputSpec:
@@ -176,7 +175,8 @@ def with_classes_of(
         return annotations, tuple(records)
     _require_known(annotations.classes, known)
     label_of = [known.index(name) for name in annotations.classes]
-    lacking = [pair for pair in model.label_swaps if not set(pair) <= set(annotations.classes)]
+    taken = {name for pair in annotations.label_swaps for name in pair}
+    lacking = [pair for pair in model.label_swaps if not taken & set(pair)]
     return (
         replace(annotations, classes=known, label_swaps=(*annotations.label_swaps, *lacking), splits={}),
         tuple(replace(record, label=label_of[record.label]) for record in records),

@@ -35,6 +35,7 @@ from gateshift.engine.run import Position, Run, default_run_dir, open_run
 from gateshift.engine.scores import Scores
 from gateshift.engine.stopping import StopRequest, stop_requests
 from gateshift.errors import GateshiftError
+from gateshift.models.input_size import require_size
 from gateshift.models.registry import create_model
 from gateshift.models.temporal_options import parse_options
 from gateshift.models.weights import save_weights
@@ -171,7 +172,7 @@ def train_config(
     if where.type == "cuda":
         torch.cuda.set_device(where)  # accelerate takes the current one
     accelerator = Accelerator(cpu=where.type == "cpu")
-    out = out or default_run_dir(data, config.model, config.modality)
+    out = Path(out) if out else default_run_dir(data, config.model, config.modality)
     with accelerator.main_process_first():
         run = open_run(out, config, data, main=accelerator.is_main_process)
     learner = build_learner(run, accelerator, workers)
@@ -199,9 +200,17 @@ def train_config(
 
 
 def refuse_model(config: TrainConfig) -> None:
-    """Refuse a model or temporal options that cannot be, before anything is read or written."""
+    """Refuse a model, temporal options or a crop size that cannot be, before anything is read or written."""
     with torch.device("meta"):
-        create_model(config.model, 2, config.num_segments, **parse_options(config.temporal_options))
+        model = create_model(
+            config.model,
+            2,
+            config.num_segments,
+            modality=config.modality,
+            **parse_options(config.temporal_options),
+        )
+    if config.size:
+        require_size(model.eval(), config.size)
 
 
 def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> None:

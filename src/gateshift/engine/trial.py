@@ -11,6 +11,7 @@ from accelerate import PartialState
 
 from gateshift import __version__
 from gateshift.data.dataset import EvalViews
+from gateshift.data.flow_folder import flow_name
 from gateshift.data.records import VideoRecord
 from gateshift.engine.inference import AVERAGES, Inference, infer
 from gateshift.engine.kept_answers import KeptAnswers
@@ -89,7 +90,10 @@ class Trial:
         }
 
     def _identity(self, record: VideoRecord) -> list[object]:
-        path = self.views.annotations.path(record)
+        annotations = self.views.annotations
+        path = annotations.path(record)
+        if self.views.spec.modality == "flow" and annotations.flow:
+            path = annotations.root / annotations.flow[0] / flow_name(record.video)
         found = path.stat() if path.exists() else None
         return [
             str(path.absolute()),

@@ -125,5 +125,6 @@ def file_sha256(path: Path) -> str:
 def describe(path: Path) -> str:
     """Say what kind of file arrived instead of the expected one."""
     with path.open("rb") as file:
-        start = file.read(512).lstrip().lower()
-    return "a web page" if start.startswith((b"<!doctype", b"<html", b"<?xml")) else "a file"
+        start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    pages = (b"<!doctype", b"<html", b"<head", b"<!--", b"<?xml")
+    return "a web page" if start.startswith(pages) else "a file"
