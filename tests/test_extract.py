@@ -359,8 +359,10 @@ def test_a_worker_that_dies_costs_one_video():
 COMMAND = """
 from gateshift.data.extract import extract_videos
 from pathlib import Path
+import signal
 import sys
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     root, frames = map(Path, sys.argv[1:])
     extract_videos(root, [path.name for path in sorted(root.iterdir())], frames, workers=2,
                    advance=lambda _: print("one", flush=True))

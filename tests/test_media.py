@@ -43,6 +43,13 @@ def test_other_names_tell_the_template_themselves():
     assert count.stray == ("flow_1.png", "notes.txt")
 
 
+def test_flow_beside_the_images_is_not_taken_for_them():
+    files = [f"{kind}_{number:05d}.jpg" for kind in ("flow_x", "flow_y", "img") for number in (1, 2, 3)]
+    count = count_frames(files)
+    assert (count.template, count.num_frames, len(count.stray)) == ("img_{:05d}.jpg", 3, 6)
+    assert count_frames(files[:3]).template == "flow_x_{:05d}.jpg"  # alone it is what there is
+
+
 @pytest.mark.parametrize("files", [[], ["notes.txt"], ["cover.jpg"], ["._00001.jpg"]])
 def test_without_numbered_images_there_are_no_frames(files):
     assert count_frames(files) is None

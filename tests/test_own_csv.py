@@ -194,3 +194,13 @@ def test_a_list_that_is_not_there_and_choices_are_refused(tmp_path):
     (tmp_path / "mine.csv").write_text("path,label\na,x\n")
     with pytest.raises(ConfigError, match="no choice of split, and 2 was given"):
         prepare(str(tmp_path / "mine.csv"), tmp_path, out=tmp_path / "out", split=2)
+
+
+def test_a_video_with_one_timed_row_of_several_is_listed_whole_and_in_part(tmp_path):
+    write_video(tmp_path / "in" / "a.mp4", 50)
+    (tmp_path / "my.csv").write_text(
+        "path,label,split,start_seconds,end_seconds\na.mp4,x,train,,\na.mp4,y,val,0,1\n"
+    )
+    answer = prepare(str(tmp_path / "my.csv"), tmp_path / "in", out=tmp_path / "out")
+    assert answer["missing"] == []
+    assert [split["found"] for split in answer["splits"].values()] == [1, 1]

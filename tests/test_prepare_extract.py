@@ -70,10 +70,10 @@ def test_lists_name_the_frames(root):
     assert listed(out) == [("run/a b", 12, 0, None), ("sit/long", 30, 0, 10), ("sit/long", 30, 10, 28)]
     assert listed(out, "val") == [("run/c", 8, 0, None)]
     described = json.loads((out / "dataset.json").read_text())
-    assert described["root"] == "frames"
+    assert described["root"] == "frames/videos"
     assert described["frame_template"] == FRAME_TEMPLATE
     assert (out / "val_videofolder.txt").read_text() == "run/c 8 0\n"
-    assert len(list((out / "frames" / "sit" / "long").iterdir())) == 30
+    assert len(list((out / "frames" / "videos" / "sit" / "long").iterdir())) == 30
     moved = out.rename(root.parent / "moved")  # lists and frames go together
     annotations = read_annotations(moved)
     for record in annotations.splits["train"]:

@@ -88,14 +88,14 @@ def test_the_annotated_end_is_held_against_the_video_file(tmp_path, there, compl
 
 def test_frame_folders_are_read_too_and_one_cut_short_is_named(tmp_path):
     root = edition(tmp_path / "in")
-    write(root, V1["train"], entries(TRAIN, end_frame=100))
+    write(root, V1["train"], entries(TRAIN, end_frame=30))  # the others are annotated within a frame
     for name in TRAIN + TEST:
         write_frames(root / "rgb" / name, 6, "frames{:05d}.jpg")
     answer = prepare("diving48", root, out=tmp_path / "out")
     assert answer["splits"]["val"]["found"] == 1
     assert answer["splits"]["train"]["missing"] == 3
     assert [problem["kind"] for problem in answer["problems"]] == ["missing-frame"] * 3
-    assert "frames 0 to 99 are annotated, and there are 6" in answer["problems"][0]["detail"]
+    assert "frames 0 to 29 are annotated, and there are 6" in answer["problems"][0]["detail"]
 
 
 def test_both_editions_need_a_choice(tmp_path):

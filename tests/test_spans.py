@@ -22,13 +22,13 @@ from videos import touch, write_video
     ],
 )
 def test_a_part_ends_where_the_video_does(start, end, num_frames, span):
-    assert within(start, end, num_frames) == span
+    assert within(start, end, num_frames, 60) == span
 
 
 @pytest.mark.parametrize(("start", "end"), [(3, 71), (10, 11), (10, None)])
 def test_a_part_that_is_not_there_is_refused(start, end):
     with pytest.raises(VideoError, match="there are 10"):
-        within(start, end, 10)
+        within(start, end, 10, 60)
 
 
 def test_times_become_frames_by_the_rate():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gateshift.data.frame_writer import FrameSettings
-from gateshift.data.prepare import common_base, read_raw, refuse_other, write_lists
+from gateshift.data.prepare import read_raw, refuse_other, write_lists
 from gateshift.data.raw.copy import Copy, find_videos
 from gateshift.data.raw.extracted import extract_copy, labelled_videos
 from gateshift.data.raw.records import Choices
@@ -30,9 +30,9 @@ def prepare(
 
     Example: `gateshift prepare something-v1 /data/something --out lists/something-v1`
 
-    With `--extract`, each video is decoded once to OUT/frames/<video>/00001.jpg and on, and the lists name
-    these folders. The same command again decodes what is not there yet. JPEG rounds: at quality 95, pixels
-    differ from the video's by about one grey level of 255, which can tip a prediction that was a tie.
+    With `--extract`, each video is decoded once to OUT/frames/<path in ROOT>/00001.jpg and on, and the lists
+    name these folders. The same command again decodes what is not there yet. JPEG rounds: at quality 95,
+    pixels differ from the video's by about one grey level of 255, which can tip a prediction that was a tie.
 
     Args:
         dataset: something-v1, something-v2, jester, diving48, kinetics-400, kinetics-600, kinetics-700,
@@ -71,4 +71,4 @@ def prepare(
 def _extract(copy: Copy, frames: Path, settings: FrameSettings, workers: int) -> Copy:
     files = {video.path for video in labelled_videos(copy).values()}
     with progress_bar("extracting frames", len(files)) as bar:
-        return extract_copy(copy, common_base(copy), frames, settings, workers=workers, advance=bar.advance)
+        return extract_copy(copy, frames, settings, workers=workers, advance=bar.advance)

@@ -21,6 +21,7 @@ from gateshift.data.annotations import (
     write_annotations,
     write_text,
 )
+from gateshift.data.catalog import DATASETS
 from gateshift.data.lists import SPLITS
 from gateshift.data.raw.copy import Copy
 from gateshift.data.raw.diving48 import read_diving48
@@ -32,7 +33,7 @@ from gateshift.data.raw.own_csv import read_own
 from gateshift.data.raw.problems import INCOMPLETE, Problem
 from gateshift.data.raw.records import Choices, RawDataset, RawVideo
 from gateshift.data.raw.something import read_jester, read_something_v1, read_something_v2
-from gateshift.data.raw.spans import Span, in_frames, within
+from gateshift.data.raw.spans import FASTEST_RATE, Span, in_frames, within
 from gateshift.data.raw.ucf_hmdb import read_hmdb51, read_ucf101
 from gateshift.errors import DataError, VideoError, lookup
 
@@ -155,7 +156,8 @@ def _span(copy: Copy, video: RawVideo, found: FoundVideo) -> Span:
     length = found.frames.num_frames if found.frames else None
     timing = copy.timings.get(video.video)
     if timing is None:
-        return within(video.start_frame, video.end_frame, length)
+        most = 1 if video.end_seconds is None else FASTEST_RATE  # times are rounded, frame numbers are not
+        return within(video.start_frame, video.end_frame, length, most)
     return in_frames(video, timing._replace(num_frames=length or timing.num_frames))
 
 
@@ -274,15 +276,20 @@ def _remarks(copy: Copy, records: Mapping[str, Sequence[VideoRecord]]) -> list[s
     """Return what to know beside the problems, one sentence each."""
     remarks = []
     for split, videos in copy.raw.unlabelled.items():
-        found = sum(copy.usable(video) is not None for video in videos)
+        names = {video.video for video in videos}
+        found = sum(copy.matches[name].video is not None for name in names)
         remarks.append(
-            f"'{split}' has no labels and is in no list: {found} of {len(videos)} videos are there."
+            f"'{split}' has no labels and is in no list: {found} of {len(names)} videos are there."
         )
     twice = [match for match in copy.matches.values() if match.passed_over]
     for match in twice[:1]:
         taken, left = (video.path if video else "" for video in (match.video, match.passed_over))
         remarks.append(
             f"{len(twice)} videos are there as frames and as files: '{taken}' was taken and '{left}' was not."
+        )
+    if copy.raw.name in DATASETS and not copy.raw.published:
+        remarks.append(
+            "How many rows were published is not known here: a list cut at a row's end looks whole."
         )
     empty = [split for split, rows in records.items() if not rows]
     remarks += [f"There is no {split}.csv: none of its videos is there." for split in empty]

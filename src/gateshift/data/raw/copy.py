@@ -1,6 +1,6 @@
 """A user's copy of a dataset: what lies in the root, held against what the annotations say."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,8 @@ def find_videos(
     unlabelled = [video.video for videos in raw.unlabelled.values() for video in videos]
     labelled = {video.video: video for videos in raw.splits.values() for video in reversed(videos)}
     matches = match_videos((*labelled, *unlabelled), media.videos, "frames" if template else "files")
-    timings, problems = _timings(labelled, matches, root, workers)
+    rows = [video for videos in raw.splits.values() for video in videos]
+    timings, problems = _timings(rows, matches, root, workers)
     bare = {path.rpartition("/")[2]: path for path in media.bare_folders}
     problems += annotation_problems(raw, root)
     for name in dict.fromkeys(video.video for videos in raw.splits.values() for video in videos):
@@ -85,16 +86,19 @@ def find_videos(
 
 
 def _timings(
-    videos: Mapping[str, RawVideo], matches: Mapping[str, Match], root: Path, workers: int
+    videos: Sequence[RawVideo], matches: Mapping[str, Match], root: Path, workers: int
 ) -> tuple[dict[str, Timing], list[Problem]]:
     """Return rate and length of the video files of which parts are annotated.
 
     Times cannot be turned into frames without them; frames only go without the check that they are there.
     """
+    timed = {video.video for video in videos if _is_timed(video)}
     files = {}
-    for name, video in videos.items():
+    for name in dict.fromkeys(
+        video.video for video in videos if _is_timed(video) or video.end_frame is not None
+    ):
         found = matches[name].video
-        if found and found.frames is None and (_is_timed(video) or video.end_frame is not None):
+        if found and found.frames is None:
             files[name] = root / found.path
     timings, problems = {}, []
     read = read_timings(dict.fromkeys(files.values()), workers)
@@ -102,7 +106,7 @@ def _timings(
         timing = read[file]
         if isinstance(timing, Timing):
             timings[name] = timing
-        elif _is_timed(videos[name]):
+        elif name in timed:
             problems.append(Problem(UNREADABLE, str(files[name]), timing, "Fetch it again; it was left out."))
     return timings, problems
 

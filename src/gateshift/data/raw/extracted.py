@@ -15,7 +15,6 @@ from gateshift.errors import ConfigError
 
 def extract_copy(
     copy: Copy,
-    base: str,
     frames: Path,
     settings: FrameSettings,
     *,
@@ -26,7 +25,6 @@ def extract_copy(
 
     Args:
         copy: where the video files lie.
-        base: folder below the copy's root that the paths in ``frames`` start from, "" for the root itself.
         frames: the folder to write.
         settings: how frames are written.
         workers: processes that decode.
@@ -35,13 +33,12 @@ def extract_copy(
     Raises:
         ConfigError: videos of the copy are frames already, or ``frames`` holds others.
     """
-    found = labelled_videos(copy)
-    paths = {name: video.path[len(base) + 1 :] if base else video.path for name, video in found.items()}
+    # Paths start from the root, and not from what all videos share: more of them may come later.
+    paths = {name: video.path for name, video in labelled_videos(copy).items()}
     files = list(dict.fromkeys(paths.values()))
     if not files:
         return copy
-    root = copy.root / base
-    extracted = extract_videos(root, files, frames, settings, workers=workers, advance=advance)
+    extracted = extract_videos(copy.root, files, frames, settings, workers=workers, advance=advance)
     matches, problems = dict(copy.matches), list(copy.problems)
     for name, path in paths.items():
         answer = extracted[path]
@@ -49,7 +46,7 @@ def extract_copy(
         matches[name] = replace(copy.matches[name], video=video)
         if answer.error:
             fix = "Fetch or encode it again; it was left out."
-            problems.append(Problem(UNREADABLE, str(root / path), answer.error, fix))
+            problems.append(Problem(UNREADABLE, str(copy.root / path), answer.error, fix))
     return replace(copy, root=frames, matches=matches, problems=tuple(problems))
 
 

@@ -2,16 +2,19 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from gateshift.data.frame_folder import FRAME_EXTENSIONS
 from gateshift.errors import DataError
 
 DEPTH = 3  # folders below the root in which annotation files are looked for
 MANY_FOLDERS = 1000  # a root with more sub-folders holds videos in them, and no annotation files
 MANY_BELOW = 100  # likewise a folder below the root
+MANY_IMAGES = 200  # a folder that begins with more images is a video's frames
+PASSED_OVER = (".", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information")
 
 
 def find_file(root: Path, *names: str) -> Path:
@@ -106,17 +109,32 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _list(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files and the visible sub-folders of a folder, in order."""
+    """Return the files, less images, and the visible sub-folders of a folder, in order."""
     try:
         with os.scandir(folder) as entries:
-            inside = sorted(entries, key=lambda entry: entry.name)
+            seen = _less_images(entries)
     except OSError as error:
         raise DataError(
             f"'{folder}' cannot be listed ({error.strerror}). Make it readable, or give another folder."
         ) from error
+    inside = sorted(seen, key=lambda entry: entry.name)
     files = [Path(entry.path) for entry in inside if entry.is_file()]
-    inner = [Path(entry.path) for entry in inside if entry.is_dir() and not entry.name.startswith(".")]
+    inner = [Path(entry.path) for entry in inside if entry.is_dir()]
     return files, inner
+
+
+def _less_images(entries: Iterable[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    """Return the entries that could lead to annotations; a long folder of frames is not read to its end."""
+    seen: list[os.DirEntry[str]] = []
+    images = 0
+    for entry in entries:
+        if os.path.splitext(entry.name)[1].lower() in FRAME_EXTENSIONS:
+            images += 1
+            if images > MANY_IMAGES and not seen:
+                return []
+        elif not entry.name.startswith(PASSED_OVER):
+            seen.append(entry)
+    return seen
 
 
 def _not_found(root: Path, what: str) -> str:

@@ -70,7 +70,7 @@ def _frame_number(frame_template: str, name: str) -> int | None:
 
 
 def _own_template(names: Collection[str]) -> str | None:
-    """Return the template that most of the numbered images follow."""
+    """Return the template that most of the numbered images follow, optical flow beside them left out."""
     series: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in names:
         match = NUMBERED.match(name)
@@ -78,4 +78,5 @@ def _own_template(names: Collection[str]) -> str | None:
             series[match[1], match[3]].append(name)
     if not series:
         return None
-    return find_template(Path(), max(series.values(), key=len))
+    images = {key: found for key, found in series.items() if not key[0].lower().startswith("flow")}
+    return find_template(Path(), max((images or series).values(), key=len))

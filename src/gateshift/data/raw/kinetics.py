@@ -52,6 +52,11 @@ def _read(dataset: str, root: Path, choices: Choices) -> RawDataset:
             splits[split], remarks = listed_once(labelled[split])
             notes += remarks
     classes = _classes(splits)
+    if len(classes) > DATASETS[dataset].num_classes:
+        raise DataError(
+            f"'{files[0]}' and the lists beside it name {len(classes)} classes, and {dataset} has "
+            f"{DATASETS[dataset].num_classes}: they are of another edition. Prepare that one."
+        )
     if "train" not in splits:
         notes += (f"There is no training list of {dataset}; the classes are those of the other lists.",)
     return RawDataset(

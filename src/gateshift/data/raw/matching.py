@@ -66,7 +66,8 @@ def _by_last_part(
 def _ending_in(
     name: str, by_last_part: dict[str, list[tuple[str, FoundVideo]]], spell: Callable[[str], str]
 ) -> list[FoundVideo]:
-    """Return the videos whose path ends in all parts of ``name``."""
+    """Return the videos whose path ends in all parts of ``name``, or the one whose whole path it is."""
     name = spell(name)
     found = by_last_part.get(name.rpartition("/")[2], ())
-    return [video for path, video in found if path.endswith("/" + name)]
+    whole = [video for path, video in found if path == "/" + name]
+    return whole or [video for path, video in found if path.endswith("/" + name)]

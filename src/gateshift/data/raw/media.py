@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from gateshift.data.flow_folder import FLOW_FOLDERS
 from gateshift.data.lists import SPLITS
+from gateshift.data.raw.files import PASSED_OVER
 from gateshift.data.raw.frame_count import FrameCount, count_frames
 from gateshift.data.reader import VIDEO_EXTENSIONS
 from gateshift.errors import DataError
@@ -170,7 +171,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_looked_into(name: str) -> bool:
-    return not name.startswith((".", "__MACOSX"))
+    return not name.startswith(PASSED_OVER)
 
 
 def _is_video(name: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateshift.data.catalog import DATASETS
+from gateshift.data.catalog import DATASETS, edition_of
 from gateshift.data.raw.consistency import in_two_splits
 from gateshift.data.raw.matching import Match
 from gateshift.data.raw.media import FoundVideo, Media
@@ -30,6 +30,7 @@ INCOMPLETE = frozenset(
         FLOW_COUNT,
     )
 )
+NAMED = 20  # stray files of one folder
 SPLIT_PART = re.compile(r"(.*-)[0-9a-z]{2}$")  # 20bn-something-something-v1-00
 
 
@@ -61,7 +62,8 @@ def annotation_problems(raw: RawDataset, root: Path) -> Iterator[Problem]:
         yield from _row_problems(
             raw.splits.get(split) or raw.unlabelled.get(split, ()), split, published, root
         )
-    expected = DATASETS[raw.name].num_classes if raw.name in DATASETS else 0
+    spec = DATASETS.get(raw.name) or DATASETS.get(edition_of(raw.name) or "")
+    expected = spec.num_classes if spec else 0
     if raw.splits and len(raw.classes) < expected:
         detail = f"the lists name {len(raw.classes)} of the {expected} classes of {raw.name}"
         fix = "Fetch the lists again, unless the copy is to be smaller."
@@ -128,7 +130,8 @@ def stray_problems(
             yield Problem("stray-folder", str(root / path), f"'{path}' is empty, and in no annotation", fix)
     read = {os.path.relpath(file, root) for file in raw.files}
     for path in media.other_files:
-        if _parent(path) in beside - {""} and path not in read and not Path(path).name.startswith("."):
+        parent = _parent(path)
+        if parent and parent in beside and path not in read and not Path(path).name.startswith("."):
             yield Problem("stray-file", str(root / path), f"'{path}' is no video", "Move it out of there.")
 
 
@@ -151,9 +154,13 @@ def _file_problems(video: RawVideo, found: FoundVideo, root: Path) -> Iterator[P
         frames = f"frame '{first}' is" if first == last else f"frames '{first}' to '{last}' are"
         fix = f"Extract '{video.video}' again; it was left out."
         yield Problem("missing-frame", where, f"{frames} missing from '{found.path}'", fix)
-    for name in found.frames.stray if found.frames else ():
+    stray = found.frames.stray if found.frames else ()
+    for name in stray[:NAMED]:
         detail = f"'{name}' in '{found.path}' is no frame"
         yield Problem("stray-file", f"{where}/{name}", detail, "Move it out of there; it was not counted.")
+    if len(stray) > NAMED:
+        detail = f"{len(stray) - NAMED} more files in '{found.path}' are no frames"
+        yield Problem("stray-file", where, detail, "Move them out of there; they were not counted.")
     if found.empty:
         files = [f"{found.path}/{name}" if found.frames else found.path for name in found.empty]
         detail = " and ".join(f"'{file}'" for file in files)

@@ -70,9 +70,15 @@ def _read_jester_indices(root: Path) -> RawDataset:
     file = find_file(root, "classInd.txt")
     names = dict(_fields(file, number, line, " ", "'1 Class_name'") for number, line in read_lines(file))
     classes = _classes("jester", file, list(names.values()))
-    lists = {split: find_file(root, f"{split}list.txt") for split in LONG_NAMES}
+    found = {split: find_optional_file(root, f"{split}list.txt") for split in LONG_NAMES}
+    lists = {split: path for split, path in found.items() if path}
+    if not lists:
+        find_file(root, *(f"{split}list.txt" for split in LONG_NAMES))  # says what was looked for
+    notes = tuple(
+        f"There is no {split}list.txt, and so no {split}.csv." for split in found.keys() - lists.keys()
+    )
     splits = {split: _numbered_rows(path, names, file) for split, path in lists.items()}
-    return _dataset("jester", classes, splits, {}, (file, *lists.values()))
+    return _dataset("jester", classes, splits, {}, (file, *lists.values()), notes)
 
 
 def _dataset(
@@ -130,7 +136,8 @@ def _semicolon_rows(file: Path, classes: Sequence[str], labels: Path) -> tuple[R
 
 
 def _bare_rows(file: Path) -> tuple[RawVideo, ...]:
-    return tuple(RawVideo(line.strip(), None, f"{file}:{number}") for number, line in read_lines(file))
+    names = [(line.partition(";")[0].strip(), number) for number, line in read_lines(file)]
+    return tuple(RawVideo(name, None, f"{file}:{number}") for name, number in names)
 
 
 def _numbered_rows(file: Path, names: Mapping[str, str], labels: Path) -> tuple[RawVideo, ...]:

@@ -76,18 +76,18 @@ def in_frames(video: RawVideo, timing: Timing) -> Span:
         start = round(video.start_seconds * timing.rate)
     if video.end_seconds is not None:
         end = max(start + 1, round(video.end_seconds * timing.rate))
-    return within(start, end, timing.num_frames, timing.rate)
+    return within(start, end, timing.num_frames, timing.rate if video.end_seconds is not None else 1)
 
 
-def within(start: int, end: int | None, num_frames: int | None, rate: float = FASTEST_RATE) -> Span:
-    """Return a part that ends where its video ends, if that is at most a second before the annotated end.
+def within(start: int, end: int | None, num_frames: int | None, most: float) -> Span:
+    """Return a part that ends where its video does, if that is at most ``most`` frames too early.
 
-    Annotated times are rounded, and videos lose frames at their end; more than a second is missing.
+    Annotated times are rounded, and videos lose frames at their end; what goes beyond is missing.
 
     Raises:
         VideoError: the part is not all there.
     """
-    if num_frames is not None and (start >= num_frames or (end or 0) > num_frames + rate):
+    if num_frames is not None and (start >= num_frames or (end or 0) > num_frames + most):
         last = f"{start} to {end - 1}" if end else f"from {start} on"
         raise VideoError(f"frames {last} are annotated, and there are {num_frames}")
     late = num_frames is not None and end is not None and end > num_frames
