@@ -1,16 +1,15 @@
 """Downloads against a server on this machine: what resumes, what is refused, what is left behind."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from gateshift.errors import WeightsError
 from gateshift.models import download
+from loopback import SilentHandler, serving
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -33,7 +32,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "*")
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(SilentHandler):
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             state.asked.append(wanted)
@@ -51,16 +50,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             self.wfile.write(rest[: state.break_after])
             self.close_connection = True
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        state.url = f"http://127.0.0.1:{http.server_port}/weights-{SHA256[:8]}.pth"
+    with serving(Handler) as site:
+        state.url = f"{site}/weights-{SHA256[:8]}.pth"
         yield state
-        http.shutdown()
-        thread.join()
 
 
 @pytest.fixture

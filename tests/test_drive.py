@@ -1,9 +1,7 @@
 """Google Drive played by a server on this machine: its pages are read as what they mean, and never saved."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +9,7 @@ import pytest
 
 from gateshift.errors import WeightsError
 from gateshift.models.drive import fetch_drive, meaning
+from loopback import SilentHandler, serving
 
 BODY = bytes(range(256)) * 1024  # 256 KiB
 CONFIRM = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
@@ -49,7 +48,7 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Iterator[Drive]:
     monkeypatch.setenv("no_proxy", "*")
     state = Drive()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(SilentHandler):
         def do_GET(self) -> None:
             address = urlsplit(self.path)
             wanted = self.headers.get("Range")
@@ -73,16 +72,9 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Iterator[Drive]:
             self.wfile.write(body[:break_after])
             self.close_connection = True
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        state.site = f"http://127.0.0.1:{http.server_port}"
+    with serving(Handler) as site:
+        state.site = site
         yield state
-        http.shutdown()
-        thread.join()
 
 
 @pytest.fixture

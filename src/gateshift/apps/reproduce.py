@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Copy:
+class PreparedCopy:
     """The prepared copy of a dataset, and how much of what was published it holds.
 
     Attributes:
@@ -112,13 +112,24 @@ def reproduce(
         name: member_scores(name, f"{files[member.weights]}:{member.num_clips}", testing)
         for name, member in needed.items()
     }
+    answer = both_tables(table, chosen, copy, scores) | {"page": str(folder / "reproduce.html")}
+    if PartialState().is_main_process:
+        write_text(folder / "reproduce.json", json.dumps(answer, indent=2) + "\n")
+        write_text(folder / "reproduce.html", render_page("reproduce.html.j2", page_values(answer)))
+    return answer
+
+
+def both_tables(
+    table: PublishedTable, chosen: Mapping[str, float], copy: PreparedCopy, scores: Mapping[str, Scores]
+) -> dict[str, Any]:
+    """Return the answer of ``reproduce``, less its page: every published figure, and what came out."""
     figures = [
         measure(name, published, {part: scores[part] for part in name.split("+")}, copy.complete)
         if name in chosen
         else {"name": name, "published": published}
         for name, published in table.figures.items()
     ]
-    answer = {
+    return {
         "dataset": table.dataset,
         "ok": all(figure["reproduced"] for figure in figures if figure["name"] in chosen),
         "complete": copy.complete,
@@ -127,12 +138,7 @@ def reproduce(
         "of": copy.published,
         "source": table.source,
         "figures": figures,
-        "page": str(folder / "reproduce.html"),
     }
-    if PartialState().is_main_process:
-        write_text(folder / "reproduce.json", json.dumps(answer, indent=2) + "\n")
-        write_text(folder / "reproduce.html", render_page("reproduce.html.j2", page_values(answer)))
-    return answer
 
 
 def in_main_process(work: Callable[[], T], device: torch.device) -> T:
@@ -172,7 +178,7 @@ def require_published_labels(dataset: str, table: PublishedTable, root: Path) ->
         )
 
 
-def prepare_copy(dataset: str, table: PublishedTable, root: Path, lists: Path) -> Copy:
+def prepare_copy(dataset: str, table: PublishedTable, root: Path, lists: Path) -> PreparedCopy:
     """Prepare the download, and say on stderr what of it is missing.
 
     Raises:
@@ -192,7 +198,7 @@ def prepare_copy(dataset: str, table: PublishedTable, root: Path, lists: Path) -
             f"{published - counts['found']} of {published} {table.split} videos are missing, and named in "
             f"{lists / 'missing.txt'}; the figures are of the others and do not compare with the published."
         )
-    return Copy(lists=lists, split=table.split, found=counts["found"], published=published)
+    return PreparedCopy(lists=lists, split=table.split, found=counts["found"], published=published)
 
 
 def member_scores(name: str, member: str, testing: HowTested) -> Scores:

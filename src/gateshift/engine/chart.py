@@ -1,4 +1,4 @@
-"""Where the lines, points and ticks of a small line chart go; the report's template draws them as SVG."""
+"""Where the axes of a small chart go, and the lines and points of a line chart; pages draw them as SVG."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,11 @@ class Point:
     title: str
 
 
-@dataclass(frozen=True)
-class Chart:
-    """All that a line chart shows, in pixels of a WIDTH x HEIGHT picture."""
+@dataclass(frozen=True, kw_only=True)
+class Axes:
+    """Title, ticks and frame of a chart, in pixels of a ``width`` x ``height`` picture."""
 
     title: str
-    lines: Mapping[str, tuple[Point, ...]]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     width: int = WIDTH
@@ -40,6 +39,13 @@ class Chart:
     right: int = WIDTH - RIGHT
     top: int = TOP
     bottom: int = HEIGHT - BOTTOM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart(Axes):
+    """All that a line chart shows."""
+
+    lines: Mapping[str, tuple[Point, ...]]
 
 
 def line_chart(title: str, lines: Mapping[str, Sequence[float]], *, percent: bool = False) -> Chart:
@@ -76,7 +82,7 @@ def line_chart(title: str, lines: Mapping[str, Sequence[float]], *, percent: boo
     ]
     x_ticks = tuple(Tick(x_of(epoch), f"{epoch:.0f}") for epoch in sorted({1, *steps} if epochs else ()))
     y_ticks = tuple(Tick(y_of(mark), f"{mark:.0%}" if percent else f"{mark:g}") for mark in marks)
-    return Chart(title, points, x_ticks, y_ticks)
+    return Chart(title=title, lines=points, x_ticks=x_ticks, y_ticks=y_ticks)
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:

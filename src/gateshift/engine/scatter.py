@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick, nice_ticks
+from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, Tick, nice_ticks
 
 LETTER, LINE = 6.6, 13  # room that a letter and a line of a label take, in pixels
 
@@ -33,21 +33,12 @@ class Mark:
     text_y: float
 
 
-@dataclass(frozen=True)
-class Scatter:
-    """All that the chart shows, in pixels of a ``width`` x ``height`` picture."""
+@dataclass(frozen=True, kw_only=True)
+class Scatter(Axes):
+    """All that the chart shows."""
 
-    title: str
     x_name: str
     marks: tuple[Mark, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
 
 
 def scatter_chart(title: str, x_name: str, measured: Sequence[Measured]) -> Scatter:
@@ -76,7 +67,7 @@ def scatter_chart(title: str, x_name: str, measured: Sequence[Measured]) -> Scat
         Tick(x_of(cost), f"{cost:g}") for cost in nice_ticks(least, most) if least <= cost <= most
     )
     y_ticks = tuple(Tick(y_of(mark), f"{mark:.0%}") for mark in marks_y)
-    return Scatter(title, x_name, spread_names(marks), x_ticks, y_ticks)
+    return Scatter(title=title, x_name=x_name, marks=spread_names(marks), x_ticks=x_ticks, y_ticks=y_ticks)
 
 
 def spread_names(marks: Sequence[Mark]) -> tuple[Mark, ...]:

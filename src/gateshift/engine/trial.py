@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,21 +40,22 @@ class Trial:
     label_swaps: Mapping[int, int]
     how: Inference
 
-    def keys(self) -> list[str]:
-        """Return a text for each video that changes with all that decides its scores.
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """A text for each video that changes with all that decides its scores, as it was when first asked.
 
         That is the weights, the views, the precision, and of the video its name, label, span, size and time
         of change; not the batch size, the workers or the device.
         """
         settings = hashlib.sha256(json.dumps(self._settings(), sort_keys=True).encode()).hexdigest()
-        return [
+        return tuple(
             hashlib.sha256(json.dumps([settings, *self._identity(record)]).encode()).hexdigest()
             for record in self.views.records
-        ]
+        )
 
     def fingerprint(self) -> str:
         """Return a short text that changes with any of ``keys``."""
-        return hashlib.sha256("".join(self.keys()).encode()).hexdigest()[:12]
+        return hashlib.sha256("".join(self.keys).encode()).hexdigest()[:12]
 
     def run(self, save: Path | None = None) -> Scores:
         """Return the scores of all videos, and write them to ``save``.
@@ -65,7 +67,7 @@ class Trial:
             WeightsError: the network's output is not finite.
             KeyboardInterrupt: stopped.
         """
-        kept = KeptAnswers(save, self.keys()) if save else None
+        kept = KeptAnswers(save, self.keys) if save else None
         scores = score(self.model, self.views, self.how, label_swaps=self.label_swaps, kept=kept)
         _require_finite(scores, self.how)
         state = PartialState()

@@ -30,8 +30,7 @@ def read_epic_kitchens_55(root: Path, choices: Choices) -> RawDataset:
     """
     name = "epic-kitchens-55"
     task = _task(name, choices)
-    class_files = {kind: find_file(root, f"EPIC_{kind}_classes.csv") for kind in ("verb", "noun")}
-    keys = {kind: _class_keys(name, kind, file, "class_key") for kind, file in class_files.items()}
+    class_files, keys = _classes(root, name, "EPIC", "class_key")
     file = find_file(root, "EPIC_train_action_labels.csv")
     rows = _labelled(file, task, keys)
     splits: dict[str, list[RawVideo]] = {"train": [], "val": []}
@@ -40,7 +39,7 @@ def read_epic_kitchens_55(root: Path, choices: Choices) -> RawDataset:
     tests = [find_optional_file(root, f"EPIC_test_{which}_timestamps.csv") for which in ("s1", "s2")]
     test = [video for path in tests if path for video in _segments(path)]
     published = DATASETS[name].num_videos["train"] - len(splits["val"])
-    files = (file, *class_files.values(), *(path for path in tests if path))
+    files = (file, *class_files, *(path for path in tests if path))
     return _dataset(name, task, keys, splits, test, {"train": published}, files, (HELD_OUT,))
 
 
@@ -52,8 +51,7 @@ def read_epic_kitchens_100(root: Path, choices: Choices) -> RawDataset:
     """
     name = "epic-kitchens-100"
     task = _task(name, choices)
-    class_files = {kind: find_file(root, f"EPIC_100_{kind}_classes.csv") for kind in ("verb", "noun")}
-    keys = {kind: _class_keys(name, kind, file, "key") for kind, file in class_files.items()}
+    class_files, keys = _classes(root, name, "EPIC_100", "key")
     lists = {"train": "EPIC_100_train.csv", "val": "EPIC_100_validation.csv"}
     found = {split: find_optional_file(root, file) for split, file in lists.items()}
     there = {split: file for split, file in found.items() if file}
@@ -66,7 +64,7 @@ def read_epic_kitchens_100(root: Path, choices: Choices) -> RawDataset:
         for split in lists
         if split not in there
     )
-    files = (*there.values(), *class_files.values(), *((tests,) if tests else ()))
+    files = (*there.values(), *class_files, *((tests,) if tests else ()))
     test = _segments(tests) if tests else []
     return _dataset(name, task, keys, splits, test, DATASETS[name].num_videos, files, notes)
 
@@ -96,6 +94,16 @@ def _class_keys(dataset: str, kind: str, file: Path, column: str) -> tuple[str, 
             "short, or of the other edition; fetch it again."
         )
     return tuple(keys)
+
+
+def _classes(
+    root: Path, name: str, stem: str, column: str
+) -> tuple[tuple[Path, ...], dict[str, tuple[str, ...]]]:
+    """Return the class files of an edition, and the names of its verbs and nouns from a column of them."""
+    files = {kind: find_file(root, f"{stem}_{kind}_classes.csv") for kind in ("verb", "noun")}
+    return tuple(files.values()), {
+        kind: _class_keys(name, kind, file, column) for kind, file in files.items()
+    }
 
 
 def _labelled(file: Path, task: str, keys: Mapping[str, Sequence[str]]) -> list[RawVideo]:
