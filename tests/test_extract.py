@@ -19,7 +19,7 @@ from PIL import Image
 
 from conftest import shared
 from deadly_task import DeadlyTask
-from gateshift.data import extract
+from gateshift.data import extract, worker_pool
 from gateshift.data.extract import extract_videos
 from gateshift.data.extraction_log import LOG, name_folders
 from gateshift.data.frame_writer import FRAME_TEMPLATE, FrameSettings, count_frames
@@ -351,7 +351,7 @@ def test_a_size_that_changes_is_that_of_the_first_frame(root, monkeypatch):
 
 def test_a_worker_that_dies_costs_one_video():
     tasks = [DeadlyTask(str(i), deadly=i in (0, 2)) for i in range(5)]
-    answers = {answer.video: answer.error for answer in extract._in_processes(tasks, 2)}
+    answers = {answer.video: answer.error for answer in worker_pool.run_tasks(tasks, 2, extract._lost)}
     assert {video for video, error in answers.items() if error == "alive"} == {"1", "3", "4"}
     assert "'x.mp4' ended the process that decoded it (signal 9)" in answers["0"]
 

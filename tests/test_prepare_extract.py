@@ -20,6 +20,7 @@ from gateshift.data.frame_writer import FRAME_TEMPLATE
 from gateshift.data.reader import VideoFile, open_video
 from gateshift.data.shapes import generate
 from gateshift.data.transforms import normalize
+from gateshift.data.worker_pool import run_tasks
 from gateshift.engine.inference import Inference
 from gateshift.engine.scores import Scores
 from gateshift.engine.trial import score
@@ -36,7 +37,7 @@ HEADER = "video,label,split,start_frame,end_frame\n"
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     """Decode without starting processes; what these do is tested with them."""
-    monkeypatch.setattr(extract, "_in_processes", lambda tasks, workers: extract._in_this_process(tasks))
+    monkeypatch.setattr(extract, "run_tasks", lambda tasks, workers, lost: run_tasks(tasks, 0, lost))
 
 
 @pytest.fixture

@@ -2,27 +2,21 @@
 
     open_log -> name_folders -> workers: write_frames, each video in one step -> log
 
-A worker is a process at the other end of a pipe. Closing the pipe asks it to stop, and so does the death of
-the main process; a worker that dies, as a decoder may over a damaged file, costs one video.
+A decoder may end its process over a damaged file; that costs one video.
 """
 
 import shutil
-import signal
-import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from gateshift.data.extraction_log import Entry, ExtractionLog, name_folders, open_log
-from gateshift.data.frame_writer import FrameSettings, Stopped, cannot_write, count_frames, write_frames
+from gateshift.data.frame_writer import FrameSettings, cannot_write, count_frames, write_frames
+from gateshift.data.worker_pool import run_tasks
 from gateshift.errors import DataError, VideoError
 
 ROOM = ".partial"  # where the videos lie that are being extracted
-PATIENCE = 5.0  # seconds that a worker has to end after its frame
 
 
 @dataclass(frozen=True)
@@ -123,8 +117,7 @@ def _extract(
     tasks: Sequence[_Task], log: ExtractionLog, workers: int, advance: Callable[[int], object]
 ) -> Iterator[tuple[str, Extracted]]:
     folders = {task.video: task.folder for task in tasks}
-    answers = _in_processes(tasks, min(workers, len(tasks))) if workers else _in_this_process(tasks)
-    with closing(answers):
+    with closing(run_tasks(tasks, min(workers, len(tasks)), _lost)) as answers:
         for answer in answers:
             if answer.refusal:
                 raise answer.refusal
@@ -137,93 +130,13 @@ def _extract(
             advance(1)
 
 
-def _in_this_process(tasks: Iterable[_Task]) -> Generator[_Answer, None, None]:
-    for task in tasks:
-        yield task.run(lambda: False)
-
-
-def _in_processes(tasks: Iterable[_Task], num_workers: int) -> Generator[_Answer, None, None]:
-    """Yield an answer to each task as it is done; no process outlives the iteration."""
-    waiting = iter(tasks)
-    workers: dict[Connection, SpawnProcess] = {}
-    busy: dict[Connection, _Task | None] = {}  # a worker without a task is still starting
-    try:
-        for _ in range(num_workers):
-            busy[_start_worker(workers)] = None
-        while busy:
-            for ready in wait(list(busy)):
-                assert isinstance(ready, Connection)
-                task, answer = busy.pop(ready), None
-                try:
-                    answer = ready.recv()
-                except (EOFError, OSError):
-                    answer = _lost(task, workers.pop(ready))
-                    busy[_start_worker(workers)] = None
-                else:
-                    if following := next(waiting, None):
-                        busy[ready] = following
-                        with suppress(OSError):  # it has died since, which the next turn finds
-                            ready.send(following)
-                if answer:
-                    yield answer
-    finally:
-        for connection in workers:
-            connection.close()
-        for process in workers.values():
-            process.join(PATIENCE)
-            process.terminate()
-            process.join()
-
-
-def _start_worker(workers: dict[Connection, SpawnProcess]) -> Connection:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs,), daemon=True)
-    with _interrupts_held():
-        process.start()
-    theirs.close()
-    workers[ours] = process
-    return ours
-
-
-def _work(connection: Connection) -> None:
-    """Say that this process has started, then extract what comes in, until the other end is closed."""
-    with suppress(EOFError, OSError, Stopped):
-        connection.send(None)
-        while True:
-            connection.send(connection.recv().run(connection.poll))
-
-
-def _lost(task: _Task | None, process: SpawnProcess) -> _Answer:
+def _lost(task: _Task, how: str) -> _Answer:
     """Return the answer of a worker that ended without one."""
-    process.join()
-    status = process.exitcode or 0
-    how = f"signal {-status}" if status < 0 else f"status {status}"
-    if task is None:
-        refusal = DataError(
-            f"a process to decode videos ended as it started ({how}); what it said is above. "
-            "In a program of your own, call prepare under `if __name__ == '__main__':`."
-        )
-        return _Answer("", refusal=refusal)
     return _Answer(
         task.video,
         error=f"'{task.file}' ended the process that decoded it ({how}). Fetch or encode it again, or leave "
         "it out; where memory is short, lower --workers.",
     )
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start processes that Ctrl-C, which a terminal sends to all of them, does not reach."""
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # it would let interrupts through if it started with the first worker
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

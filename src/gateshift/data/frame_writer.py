@@ -17,14 +17,11 @@ import numpy as np
 from PIL import Image
 
 from gateshift.data.reader import FewerFrames, VideoFile
+from gateshift.data.worker_pool import Stopped
 from gateshift.errors import ConfigError, DataError, VideoError
 
 FRAME_TEMPLATE = "{:05d}.jpg"  # 1-based; from frame 100,000 on names are longer
 FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Stopped(Exception):
-    """Extraction was asked to end in the middle of a video."""
 
 
 @dataclass(frozen=True)
