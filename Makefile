@@ -14,7 +14,7 @@ test: check
 	$(BIN)/python -m pytest -q -n 2 -m "not slow and not gpu"
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest -q -m "slow and not gpu" --timeout 3000
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not gpu" --timeout 3000
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check

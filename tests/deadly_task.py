@@ -5,18 +5,18 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateshift.data import extract
+from gateshift.data import conversion
 
 
 @dataclass(frozen=True)
 class DeadlyTask:
-    """What ``extract`` asks of a task; where it is not deadly, its answer is an error that says so."""
+    """What ``conversion`` asks of a task; where it is not deadly, its answer is an error that says so."""
 
     video: str
     deadly: bool
-    file: Path = Path("x.mp4")
+    source: Path = Path("x.mp4")
 
     def run(self, stopped):
         if self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        return extract._Answer(self.video, error="alive")
+        return conversion._Answer(self.video, error="alive")

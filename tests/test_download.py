@@ -9,6 +9,7 @@ import pytest
 
 from gateshift.errors import WeightsError
 from gateshift.models import download
+from gateshift.spec import cache_dir
 from loopback import SilentHandler, serving
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
@@ -157,6 +158,6 @@ def test_an_unreachable_server_is_a_weights_error(path: Path, monkeypatch: pytes
 
 def test_cache_dir_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GATESHIFT_CACHE", str(tmp_path))
-    assert download.cache_dir() == tmp_path
+    assert cache_dir() == tmp_path
     monkeypatch.delenv("GATESHIFT_CACHE")
-    assert download.cache_dir() == Path.home() / ".cache" / "gateshift"
+    assert cache_dir() == Path.home() / ".cache" / "gateshift"

@@ -12,20 +12,23 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import shared
 from deadly_task import DeadlyTask
-from gateshift.data import extract, worker_pool
-from gateshift.data.extract import extract_videos
-from gateshift.data.extraction_log import LOG, name_folders
+from gateshift.data import conversion, worker_pool
+from gateshift.data.conversion import convert_videos
+from gateshift.data.extract import Extraction, extract_videos
 from gateshift.data.frame_writer import FRAME_TEMPLATE, FrameSettings, count_frames
+from gateshift.data.free_names import free_names
+from gateshift.data.prepared_log import LOG
+from gateshift.data.proxy import Proxying, ProxySettings
 from gateshift.data.reader import FewerFrames, VideoFile, open_video
 from gateshift.errors import ConfigError, DataError
-from test_reader import UNREADABLE, tricky_videos
+from test_reader import UNREADABLE
+from tricky import tricky_videos
 from videos import frame, write_video
 
 CROWD, LONG = 12, 60  # videos that take a while, and frames of each
@@ -65,13 +68,13 @@ def test_every_frame_of_every_video_is_there_and_is_the_readers(root):
     steps = []
     answer = run(root, workers=0, advance=steps.append)
     frames = root.parent / "frames"
-    assert {name: (one.folder, one.num_frames, one.error) for name, one in answer.items()} == {
+    assert {name: (one.path, one.num_frames, one.error) for name, one in answer.items()} == {
         "a.mp4": ("a", 12, None),
         "b/c.avi": ("b/c", 7, None),
     }
     assert steps == [1, 1]
     for name, one in answer.items():
-        folder = open_video(frames / one.folder, FRAME_TEMPLATE)
+        folder = open_video(frames / one.path, FRAME_TEMPLATE)
         original = open_video(root / name)
         assert folder.num_frames == original.num_frames == one.num_frames
         assert sorted(os.listdir(folder.path)) == [f"{i:05d}.jpg" for i in range(1, one.num_frames + 1)]
@@ -139,8 +142,8 @@ def test_any_file_name_will_do(tmp_path):
     answer = run(root, workers=0)
     assert len(answer) == len(NAMES) - 1
     for name, one in answer.items():
-        assert one.error is None and count_frames(tmp_path / "frames" / one.folder) == 2, name
-        assert not one.folder.startswith(".")
+        assert one.error is None and count_frames(tmp_path / "frames" / one.path) == 2, name
+        assert not one.path.startswith(".")
     assert sorted(os.listdir(tmp_path)) == ["frames", "root"]
     assert len(os.listdir(tmp_path / "frames")) == len(answer) + 1
 
@@ -157,19 +160,19 @@ def test_folders_never_collide():
     composed = unicodedata.normalize("NFC", "é.mp4")
     names = ["a.mp4", "a.avi", "a.mkv", "A.mp4", "a_mp4.mp4", "a/b.mp4", "A/b.avi", "a/b/c.mp4", composed]
     names += [unicodedata.normalize("NFD", composed), ".partial/x.mp4", ".mp4", "..mp4", "x/...mp4", "a."]
-    folders = name_folders(names, {})
+    folders = free_names(names, {})
     assert folders["a/b/c.mp4"] == "a/b/c"
     assert set(folders) == set(names)
     spelled = [unicodedata.normalize("NFC", folder).casefold() + "/" for folder in folders.values()]
     for one in spelled:
         assert sum(other.startswith(one) for other in spelled) == 1, one
         assert not any(part.startswith(".") for part in one.split("/"))
-    assert name_folders(reversed(names), {}) == folders
+    assert free_names(reversed(names), {}) == folders
 
 
 def test_a_video_keeps_its_folder_when_others_come():
-    before = name_folders(["b.mp4", "x.mp4"], {})
-    after = name_folders(["b.avi", "b.mp4", "b/c.mp4"], before)
+    before = free_names(["b.mp4", "x.mp4"], {})
+    after = free_names(["b.avi", "b.mp4", "b/c.mp4"], before)
     assert after["b.mp4"] == "b"
     assert after["b.avi"] == "b_avi"
     assert not after["b/c.mp4"].startswith("b/")
@@ -179,7 +182,7 @@ def test_equal_names_with_other_extensions_keep_their_own_frames(tmp_path):
     for name, count in {"a.mp4": 3, "a.avi": 5, "A.mp4": 4}.items():
         write_video(tmp_path / "root" / name, count)
     answer = run(tmp_path / "root", workers=0)
-    counts = {name: count_frames(tmp_path / "frames" / one.folder) for name, one in answer.items()}
+    counts = {name: count_frames(tmp_path / "frames" / one.path) for name, one in answer.items()}
     assert counts == {"a.mp4": 3, "a.avi": 5, "A.mp4": 4}
 
 
@@ -231,12 +234,12 @@ def test_folders_of_others_are_left_alone(root):
     frames = root.parent / "frames"
     frames.mkdir()
     (frames / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"'mine\.txt', which is not of an extraction"):
+    with pytest.raises(DataError, match=r"'mine\.txt', which was not prepared here"):
         run(root, workers=0)
     (frames / "mine.txt").unlink()
     run(root, workers=0)
     (frames / LOG).write_text((frames / LOG).read_text() + '{"video": 3}\n')
-    with pytest.raises(DataError, match=rf"{LOG}:4 is '{{\"video\": 3}}', which extraction did not write"):
+    with pytest.raises(DataError, match=rf"{LOG}:4 is '{{\"video\": 3}}', which is not of this preparation"):
         run(root, workers=0)
     (root.parent / "file").write_text("")
     with pytest.raises(DataError, match="'.*file' cannot be written"):
@@ -247,7 +250,7 @@ def test_two_extractions_do_not_share_a_folder(root):
     run(root, workers=0)
     with (root.parent / "frames" / LOG).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another process extracts into"):
+        with pytest.raises(DataError, match="another process writes into"):
             run(root, workers=0)
     run(root, workers=0)
 
@@ -286,16 +289,16 @@ def test_damage_in_the_middle_leaves_no_frames(tmp_path):
 
 def test_tricky_videos_are_extracted_or_refused_as_the_reader_does(tmp_path):
     folder = shared("data/tricky_videos")
-    small = [(path, count) for path, count in tricky_videos() if path.stat().st_size < 200_000]
-    answer = extract_videos(folder, [path.name for path, _ in small], tmp_path / "frames", workers=0)
+    small = [probed for probed in tricky_videos() if probed.path.stat().st_size < 200_000]
+    answer = extract_videos(folder, [probed.path.name for probed in small], tmp_path / "frames", workers=0)
     assert len(answer) > 15 and any(one.error for one in answer.values())
-    for path, count in small:
+    for path, count in ((probed.path, probed.decoded) for probed in small):
         one = answer[path.name]
         if path.name in UNREADABLE:
             assert UNREADABLE[path.name] in one.error
         else:
             assert (one.error, one.num_frames) == (None, count), path.name
-            frames = open_video(tmp_path / "frames" / one.folder, FRAME_TEMPLATE)
+            frames = open_video(tmp_path / "frames" / one.path, FRAME_TEMPLATE)
             assert frames.read([count - 1]).shape == open_video(path).read([count - 1]).shape
 
 
@@ -337,43 +340,45 @@ def test_the_reader_streams_what_it_reads(root):
     assert np.array_equal(np.stack(list(streamed)), video.read(range(12)))
 
 
-def test_a_size_that_changes_is_that_of_the_first_frame(root, monkeypatch):
-    def decode(video):
+def test_a_size_that_changes_is_that_of_the_first_frame(tmp_path):
+    path = tmp_path / "a.mjpeg"
+    with path.open("wb") as file:  # one JPEG after the other
         for i, size in enumerate([(64, 48), (64, 48), (32, 24)]):
-            yield av.VideoFrame.from_ndarray(frame(i, *size), format="rgb24")
-
-    monkeypatch.setattr(VideoFile, "_decode", decode)
-    monkeypatch.setattr(VideoFile, "num_frames", 3)
-    video = VideoFile(root / "a.mp4")
+            Image.fromarray(frame(i, *size)).save(file, "JPEG", quality=95)
+    video = VideoFile(path)
     assert video.read([2]).shape == (1, 48, 64, 3)
     assert np.array_equal(np.stack(list(video.frames()))[2:], video.read([2]))
 
 
 def test_a_worker_that_dies_costs_one_video():
     tasks = [DeadlyTask(str(i), deadly=i in (0, 2)) for i in range(5)]
-    answers = {answer.video: answer.error for answer in worker_pool.run_tasks(tasks, 2, extract._lost)}
+    answers = {answer.video: answer.error for answer in worker_pool.run_tasks(tasks, 2, conversion._lost)}
     assert {video for video, error in answers.items() if error == "alive"} == {"1", "3", "4"}
     assert "'x.mp4' ended the process that decoded it (signal 9)" in answers["0"]
 
 
 COMMAND = """
-from gateshift.data.extract import extract_videos
+from gateshift.data.conversion import convert_videos
+from gateshift.data.extract import Extraction
+from gateshift.data.frame_writer import FrameSettings
+from gateshift.data.proxy import Proxying, ProxySettings
 from pathlib import Path
 import signal
 import sys
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
-    root, frames = map(Path, sys.argv[1:])
-    extract_videos(root, [path.name for path in sorted(root.iterdir())], frames, workers=2,
+    root, out = map(Path, sys.argv[1:3])
+    conversion = {"frames": Extraction(FrameSettings()), "proxies": Proxying(ProxySettings(0))}[sys.argv[3]]
+    convert_videos(root, [path.name for path in sorted(root.iterdir())], out, conversion, workers=2,
                    advance=lambda _: print("one", flush=True))
 """
 
 
-def start(root: Path, frames: Path) -> subprocess.Popen:
+def start(root: Path, out: Path, kind: str) -> subprocess.Popen:
     script = root.parent / "command.py"
     script.write_text(COMMAND)
     return subprocess.Popen(
-        [sys.executable, str(script), str(root), str(frames)],
+        [sys.executable, str(script), str(root), str(out), kind],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -393,13 +398,16 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_extraction_that_was_ended_goes_on(tmp_path, number):
-    root, frames = tmp_path / "root", tmp_path / "frames"
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [("frames", signal.SIGINT), ("frames", signal.SIGKILL), ("proxies", signal.SIGKILL)],
+)
+def test_what_was_ended_goes_on_and_ends_with_the_same_bytes(tmp_path, kind, number):
+    root, out = tmp_path / "root", tmp_path / "out"
     write_video(root / "00.mp4", LONG, size=(320, 240))
     for i in range(1, CROWD):
         (root / f"{i:02d}.mp4").write_bytes((root / "00.mp4").read_bytes())
-    process = start(root, frames)
+    process = start(root, out, kind)
     assert process.stdout.readline() == "one\n"
     workers = children(process)
     assert len(workers) >= 2
@@ -413,18 +421,23 @@ def test_an_extraction_that_was_ended_goes_on(tmp_path, number):
         time.sleep(0.05)
     assert not any(map(is_running, workers))
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else -signal.SIGINT)
-    whole = {name for name in os.listdir(frames) if not name.startswith(".")}
+    whole = {name for name in os.listdir(out) if not name.startswith(".")}
     assert 1 <= len(whole) < CROWD
-    assert all(count_frames(frames / name) == LONG for name in whole)
+    assert all(open_video(out / name).num_frames == LONG for name in whole)
     if number == signal.SIGINT:
         assert said.count("Traceback") == 1  # of the script itself; the workers are silent
-        assert not (frames / ".partial").exists()
-    before = times(frames)
-    logged = [json.loads(line)["folder"] for line in (frames / LOG).read_text().splitlines()[1:]]
-    answer = extract_videos(root, videos(root), frames, workers=0)
+        assert not (out / ".partial").exists()
+    logged = [json.loads(line) for line in (out / LOG).read_text().splitlines()[1:]]
+    paths = [out / (entry["name"] + entry["suffix"]) for entry in logged]
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    conversion = Extraction(FrameSettings()) if kind == "frames" else Proxying(ProxySettings(0))
+    answer = convert_videos(root, videos(root), out, conversion, workers=0)
     assert [one.num_frames for one in answer.values()] == [LONG] * CROWD
-    assert all(times(frames)[path] == before[path] for path in before if path.parent.name in logged)
-    assert not (frames / ".partial").exists()
+    assert all(path.stat().st_mtime_ns == before[path] for path in paths)
+    convert_videos(root, ["00.mp4"], tmp_path / "one", conversion, workers=0)
+    wanted = files(tmp_path / "one")  # of one video, which all of them are
+    assert len(files(out)) == CROWD * len(wanted)
+    assert all(content == wanted["00" + name[2:]] for name, content in files(out).items())
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from PIL import Image
 import gateshift
 from conftest import shared
 from gateshift import cli
-from gateshift.data import extract
+from gateshift.data import conversion, extract
 from gateshift.data.annotations import Annotations, VideoRecord, read_annotations
 from gateshift.data.dataset import EvalViews
 from gateshift.data.frame_writer import FRAME_TEMPLATE
@@ -37,7 +37,7 @@ HEADER = "video,label,split,start_frame,end_frame\n"
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     """Decode without starting processes; what these do is tested with them."""
-    monkeypatch.setattr(extract, "run_tasks", lambda tasks, workers, lost: run_tasks(tasks, 0, lost))
+    monkeypatch.setattr(conversion, "run_tasks", lambda tasks, workers, lost: run_tasks(tasks, 0, lost))
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def both_routes(
     extracted = extract.extract_videos(annotations.root, [r.video for r in videos], frames, workers=0)
     assert all(one.error is None for one in extracted.values())
     as_frames = [
-        replace(record, video=extracted[record.video].folder, num_frames=extracted[record.video].num_frames)
+        replace(record, video=extracted[record.video].path, num_frames=extracted[record.video].num_frames)
         for record in videos
     ]
     how = Inference(torch.device("cpu"), workers=0, progress=False)

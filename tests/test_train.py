@@ -33,7 +33,7 @@ TINY = {
     "device": "cpu",
     "lr": 1e-3,
 }
-TIMES = {"seconds", "clips_per_second"}
+TIMES = {"seconds", "clips_per_second", "data_wait"}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,10 @@ def command(data, out, **changes):
 
 def test_a_run_has_all_its_files_and_answers_with_the_keys(unbroken):
     out, answer = unbroken
-    assert set(answer) == {"run", "weights", "epochs", "top1", "best_top1", "seconds", "clips_per_second"}
+    assert set(answer) == {
+        *("run", "weights", "epochs", "top1", "best_top1"),
+        *("seconds", "clips_per_second", "data_wait", "bad_videos"),
+    }
     assert answer["epochs"] == 3
     for name in ("config.json", "weights.safetensors", "last", "log.csv", "val_scores.npz", "report.html"):
         assert (out / name).exists(), name

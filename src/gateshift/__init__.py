@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 PUBLIC = {  # public name -> "module:name"; the commands have the same names as these functions
     "GateshiftError": "gateshift.errors:GateshiftError",
     "InputSpec": "gateshift.spec:InputSpec",
+    "check": "gateshift.apps.check:check",
     "compare": "gateshift.apps.compare:compare",
     "convert": "gateshift.apps.convert:convert",
     "create_model": "gateshift.models.registry:create_model",
@@ -27,6 +28,7 @@ PUBLIC = {  # public name -> "module:name"; the commands have the same names as 
     "recipes": "gateshift.engine.recipes:recipes",
     "reproduce": "gateshift.apps.reproduce:reproduce",
     "save_weights": "gateshift.models.weights_file:save_weights",
+    "show": "gateshift.apps.show:show",
     "test": "gateshift.engine.test:test",
     "train": "gateshift.engine.train:train",
 }

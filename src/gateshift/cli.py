@@ -13,8 +13,10 @@ from gateshift.errors import GateshiftError, lookup
 
 COMMANDS = {  # name -> (module:function, one line of help)
     "demo": ("gateshift.apps.demo:demo", "train TSN and GSM on an embedded dataset, test, predict, explain"),
-    "prepare": ("gateshift.apps.prepare:prepare", "a dataset as it is downloaded to lists, and frames"),
+    "prepare": ("gateshift.apps.prepare:prepare", "a dataset to lists, frames, small copies or shards"),
+    "check": ("gateshift.apps.check:check", "everything wrong with a dataset, before training"),
     "train": ("gateshift.engine.train:train", "train on a folder of videos; the same command again resumes"),
+    "show": ("gateshift.apps.show:show", "augmented training clips to look at, beside their frames"),
     "test": ("gateshift.engine.test:test", "accuracy over clips and crops, per class, confusion matrix"),
     "reproduce": (
         "gateshift.apps.reproduce:reproduce",

@@ -50,7 +50,7 @@ def prepare_table(answer: Answer) -> list[Any]:
     if not answer["complete"]:
         parts.append("This copy is not complete; its lists hold what is there.")
     if any(row["found"] for row in answer["splits"].values()):
-        parts.append(escape(f"next: gateshift train {answer['out']}"))
+        parts.append(escape(f"next: gateshift train {answer.get('shards', answer['out'])}"))
     return parts
 
 
@@ -67,10 +67,38 @@ def problem_parts(answer: Answer) -> list[Any]:
     return [table, escape(f"all of them: {answer['out']}/problems.csv")]
 
 
+def check_table(answer: Answer) -> list[Any]:
+    """Show what was found by kind, the label swaps, the speed, and where all of it is."""
+    table = Table()
+    for column in ("matters", "what", "count", "the first", "what to do"):
+        table.add_column(column, overflow="fold")
+    for kind, count in answer["problem_counts"].items():
+        first = next(problem for problem in answer["problems"] if problem["kind"] == kind)
+        matters = "accepted" if kind in answer["accepted"] else first["severity"]
+        words = (matters, kind, str(count), first["detail"], first["fix"])
+        table.add_row(*map(escape, words))
+    pairs = ", ".join(f"{a} <-> {b}" for a, b in answer["label_swaps"])
+    said = [
+        f"{answer['videos']} videos, {len(answer['classes'])} classes; a mirror exchanges {pairs or 'none'}",
+        "nothing is wrong" if answer["ok"] else "",
+        answer["speed"]["advice"] if answer["speed"] else "",
+        "{kept} records are in the lists of {out}, {left_out} were left out".format(**answer["fixed"])
+        if answer["fixed"]
+        else "",
+        f"open {answer['page']}; all of it as JSON: {answer['report']}",
+    ]
+    return [*([table] if answer["problems"] else []), *(escape(line) for line in said if line)]
+
+
 def train_table(answer: Answer) -> list[Any]:
     """Show where a run is and what it reached."""
     return [
         f"best {percent(answer['best_top1'])}, last epoch {percent(answer['top1'])} on validation",
+        *(
+            [f"{count} videos left out: {answer['run']}/bad_videos.csv"]
+            if (count := answer["bad_videos"])
+            else []
+        ),
         f"weights {answer['weights']}, report {answer['run']}/report.html",
     ]
 
@@ -169,6 +197,17 @@ def info_table(answer: Answer) -> list[Any]:
 def explain_table(answer: Answer) -> list[Any]:
     """Show where the pictures are."""
     return [f"{name}: {value}" for name, value in answer.items() if isinstance(value, str)]
+
+
+def show_table(answer: Answer) -> list[Any]:
+    """Show what was drawn for each clip, and where the pictures are."""
+    table = Table()
+    for column in ("video", "class", "learnt as", "drawn"):
+        table.add_column(column, overflow="fold")
+    for clip in answer["clips"]:
+        words = (clip["video"], clip["class"], clip["learnt_as"], ", ".join(clip["drawn"]))
+        table.add_row(*map(escape, words))
+    return [table, escape(f"open {answer['page']}; the same as one picture: {answer['sheet']}")]
 
 
 def convert_table(answer: Answer) -> list[Any]:
@@ -296,6 +335,7 @@ def listing(key: str) -> Callable[[Answer], list[Any]]:
 
 TABLES: Mapping[str, Callable[[Answer], list[Any]]] = {
     "prepare": prepare_table,
+    "check": check_table,
     "train": train_table,
     "test": test_table,
     "predict": predict_table,
@@ -303,6 +343,7 @@ TABLES: Mapping[str, Callable[[Answer], list[Any]]] = {
     "ensemble": ensemble_table,
     "info": info_table,
     "explain": explain_table,
+    "show": show_table,
     "convert": convert_table,
     "demo": demo_table,
     "download": download_table,

@@ -16,11 +16,29 @@ class UnknownName(GateshiftError):
 
 
 class DataError(GateshiftError):
-    """A dataset whose layout, lists or labels cannot be used."""
+    """A dataset whose layout, lists or labels cannot be used.
+
+    Args:
+        message: for the user.
+        kind: what `gateshift check` calls it, such as "bad-row".
+    """
+
+    def __init__(self, message: str, kind: str = "unusable") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class VideoError(GateshiftError):
-    """One video that cannot be read."""
+    """One video that cannot be read.
+
+    Args:
+        message: for the user.
+        kind: what `gateshift check` calls it, such as "broken-off".
+    """
+
+    def __init__(self, message: str, kind: str = "unreadable") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class WeightsError(GateshiftError):

@@ -1,7 +1,9 @@
-"""Plain records that sibling rooms share: weights carry an InputSpec, transforms consume it."""
+"""What sibling rooms share: records (weights carry an InputSpec, transforms consume it), and one cache."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from gateshift.errors import lookup
@@ -126,3 +128,8 @@ class InputSpec:
         """Return the spec that ``to_json`` wrote."""
         fixed: dict[str, Any] = dict(values)
         return cls(**fixed | {key: tuple(fixed[key]) for key in ("mean", "std")})
+
+
+def cache_dir() -> Path:
+    """Return the folder of files from the network: ``GATESHIFT_CACHE``, or ``~/.cache/gateshift``."""
+    return Path(os.environ.get("GATESHIFT_CACHE") or "~/.cache/gateshift").expanduser()

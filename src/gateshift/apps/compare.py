@@ -11,6 +11,7 @@ from accelerate import PartialState
 from gateshift.apps.compare_page import write_comparison
 from gateshift.apps.variants import Variant, choose_variants
 from gateshift.data.annotations import read_annotations
+from gateshift.data.locate import locate
 from gateshift.data.shapes import generate
 from gateshift.engine.metrics import summary
 from gateshift.engine.progress import console
@@ -27,7 +28,7 @@ EMBEDDED = Path("shapes")  # stands for the dataset of the demo where no folder 
 
 
 def compare(
-    data: Path,
+    data: str | Path,
     *,
     temporal: str | None = None,
     ablate: str | None = None,
@@ -63,8 +64,8 @@ def compare(
     sigmoid or none; `interleave`, on and off. Blocks without a branch keep their released place.
 
     Args:
-        data: folder of class sub-folders, or a folder with lists; shapes, where there is no such folder, is
-            the embedded dataset of the demo, written to runs/shapes.
+        data: folder of class sub-folders, or a folder with lists, or the URL of shards; shapes, where there
+            is no such folder, is the embedded dataset of the demo, written to runs/shapes.
         temporal: names from tsn, tsm, gsm, gsf, c3d, s3d, with commas between; by default tsn,tsm,gsm. With
             an ablation gsm (the default) or gsf.
         ablate: names from modules, branch, gate, interleave, with commas between.
@@ -98,7 +99,7 @@ def compare(
         GateshiftError: a name is not known, or data, settings or weights cannot be used.
         KeyboardInterrupt: stopped by Ctrl-C; what is trained is kept.
     """
-    data = Path(data)
+    data = locate(data)
     embedded = data == EMBEDDED and not data.exists()
     recipe = "shapes" if embedded and recipe is None else choose_recipe(recipe, data)
     backbone = backbone or MODELS[RECIPES[recipe].config.model].backbone

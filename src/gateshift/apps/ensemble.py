@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 
+from gateshift.data.locate import locate
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.ensemble import add_up, align, fit_weights, fitting_share
 from gateshift.engine.inference import Inference
@@ -49,7 +50,7 @@ def ensemble(
     fit: float | None = None,
     seed: int = 0,
     out: Path | None = None,
-    data: Path | None = None,
+    data: str | Path | None = None,
     scores: Path | None = None,
     crops: int = 1,
     full_resolution: bool = False,
@@ -75,7 +76,7 @@ def ensemble(
             then of the other videos only.
         seed: decides which videos weights are fitted on.
         out: where to write the sum as a score file; with --fit, of the videos that it was not fitted on.
-        data: what models are tested on: a folder of class folders, or one with lists.
+        data: what models are tested on: a folder of class folders, or one with lists, or the URL of shards.
         scores: folder that keeps the scores of models; runs/scores-<data> where not given.
         crops: spatial windows per clip, for models: 1, 3, 5 or 10.
         full_resolution: for models, 1 or 3 crops as large as the short side of the resized frames.
@@ -113,8 +114,9 @@ def ensemble(
     how = Inference(where, pick_precision(precision, where), batch_size, workers, average=average)
     testing = None
     if data is not None:
-        folder = Path("runs", f"scores-{Path(data).resolve().name}") if scores is None else Path(scores)
-        testing = HowTested(Path(data), folder, crops, full_resolution, split, how)
+        data = locate(data)
+        folder = Path("runs", f"scores-{data.resolve().name}") if scores is None else Path(scores)
+        testing = HowTested(data, folder, crops, full_resolution, split, how)
     files = [score_file(name, testing) for name in names]
     return measure(names, files, factors, fit=fit, seed=seed, out=out)
 

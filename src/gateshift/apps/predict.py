@@ -9,9 +9,10 @@ import numpy as np
 
 from gateshift.data.annotations import DESCRIPTION, read_annotations
 from gateshift.data.catalog import DATASETS
-from gateshift.data.dataset import EvalViews, require_modality
+from gateshift.data.dataset import EvalViews
 from gateshift.data.flow_folder import FLOW_FOLDERS
 from gateshift.data.folders import find_videos
+from gateshift.data.opening import require_modality
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.inference import Inference, infer, load_once

@@ -1,47 +1,56 @@
 """A dataset on disk as records: lists with their dataset.json, or a folder of class sub-folders.
 
-Lists are CSV with the columns ``video,label`` and, where known, ``num_frames,start_frame,end_frame``; the
-released code's ``path num_frames class_index`` lists are read too. See ``folders`` for the other layout.
+Lists are CSV with the columns ``video,label`` and, where known, ``num_frames,start_frame,end_frame`` or
+``start_seconds,end_seconds``; the released code's ``path num_frames class_index`` lists are read too. See
+``folders`` for the other layout.
 """
 
-import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gateshift.data.description import DESCRIPTION, read_description, write_annotations, write_text
 from gateshift.data.folders import scan_classes
-from gateshift.data.frame_folder import template_pattern
 from gateshift.data.label_swaps import find_label_swaps
-from gateshift.data.lists import find_lists, format_list, is_index, read_rows, to_records
+from gateshift.data.lists import find_lists, is_index, read_rows, to_records
+from gateshift.data.locate import locate, read_shards
 from gateshift.data.records import Annotations, VideoRecord
-from gateshift.data.splitting import grouped_split, ungrouped_classes
-from gateshift.errors import DataError
+from gateshift.data.shards import find_place
+from gateshift.data.splitting import SEED, VAL_FRACTION, grouped_split, ungrouped_classes
+from gateshift.errors import DataError, VideoError
 
-__all__ = ["Annotations", "VideoRecord", "read_annotations", "read_description", "write_annotations"]
+__all__ = [
+    "DESCRIPTION",
+    "Annotations",
+    "VideoRecord",
+    "read_annotations",
+    "read_description",
+    "write_annotations",
+    "write_text",
+]
 
-DESCRIPTION = "dataset.json"
-KEYS = ("root", "classes", "label_swaps", "frame_template", "source", "flow", "dataset", "recipe")
 FEW_VIDEOS = 5
 
 
-def read_annotations(data: str | Path, *, seed: int = 0, val_fraction: float = 0.2) -> Annotations:
+def read_annotations(
+    data: str | Path, *, seed: int = SEED, val_fraction: float = VAL_FRACTION
+) -> Annotations:
     """Read a dataset: a folder with lists, or a folder of class sub-folders.
 
     Training videos without validation videos beside them are split, by ``seed``, into both. A
     ``dataset.json`` may lie in either kind of folder; what it says goes before what is found.
 
     Args:
-        data: the folder.
+        data: the folder; also the URL of one, or one of shards, see ``locate``.
         seed: of the split, where one has to be made.
         val_fraction: share of the videos that the split gives to validation.
 
     Raises:
         DataError: the folder, its lists or its labels cannot be used; the message says what to mend.
     """
-    folder = Path(data)
+    folder = locate(data)
     if not folder.is_dir():
         raise DataError(f"there is no folder '{folder}'. Give a folder of class sub-folders, or of lists.")
     described = _read_description(folder)
@@ -50,32 +59,6 @@ def read_annotations(data: str | Path, *, seed: int = 0, val_fraction: float = 0
     if "train" in annotations.splits and "val" not in annotations.splits:
         annotations = _split_training(annotations, seed, val_fraction)
     return replace(annotations, notes=annotations.notes + _remarks(annotations))
-
-
-def write_annotations(annotations: Annotations, folder: str | Path) -> Path:
-    """Write ``dataset.json`` and a CSV a split, which ``read_annotations`` reads back; return the folder."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, records in annotations.splits.items():
-        write_text(folder / f"{split}.csv", format_list(records, annotations.classes))
-    values = {
-        "root": _portable(annotations.root, folder),
-        "classes": annotations.classes,
-        "label_swaps": annotations.label_swaps,
-        "frame_template": annotations.frame_template,
-        "source": annotations.source,
-        "flow": annotations.flow,
-        "dataset": annotations.dataset,
-        "recipe": annotations.recipe,
-    }
-    write_text(folder / DESCRIPTION, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-    return folder
-
-
-def _portable(root: Path, folder: Path) -> str:
-    """Return a root as ``dataset.json`` in ``folder`` names it: relative where the two move together."""
-    root, folder = root.resolve(), folder.resolve()
-    return root.relative_to(folder).as_posix() if root.is_relative_to(folder) else str(root)
 
 
 def _from_lists(folder: Path, lists: Mapping[str, Path], described: Mapping[str, Any]) -> Annotations:
@@ -96,7 +79,20 @@ def _from_lists(folder: Path, lists: Mapping[str, Path], described: Mapping[str,
     else:
         classes = tuple(sorted(labels))
     splits = {split: to_records(found, classes) for split, found in rows.items()}
-    return _annotations(root, classes, splits, described, f"lists in {folder}", notes)
+    annotations = _annotations(root, classes, splits, described, f"lists in {folder}", notes)
+    return _in_shards(annotations, folder, described["shards"]) if "shards" in described else annotations
+
+
+def _in_shards(annotations: Annotations, folder: Path, location: str) -> Annotations:
+    """Return annotations whose videos lie in shards; refuse a video that does not."""
+    shards = read_shards(folder, location)
+    for split, records in annotations.splits.items():
+        for record in records:
+            try:
+                find_place(shards, record)
+            except VideoError as error:
+                raise DataError(f"{split}: {error}") from error
+    return replace(annotations, shards=shards)
 
 
 def _from_classes(folder: Path, described: Mapping[str, Any]) -> Annotations:
@@ -192,64 +188,3 @@ def _read_description(folder: Path) -> dict[str, Any]:
     """Return what a folder's dataset.json says, checked; nothing where there is none."""
     file = folder / DESCRIPTION
     return read_description(file) if file.is_file() else {}
-
-
-def read_description(file: Path) -> dict[str, Any]:
-    """Return what a ``dataset.json`` says, its values in the form of ``Annotations``; keys may be missing.
-
-    Raises:
-        DataError: the file is no such description.
-    """
-    try:
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # JSON and Unicode errors are both of this kind
-        raise DataError(f"'{file}' is not JSON ({error}). Correct it, or remove it.") from error
-    if not isinstance(values, dict) or (unknown := sorted(set(values) - set(KEYS))):
-        name = f"the key '{unknown[0]}'" if isinstance(values, dict) else "no object"
-        raise DataError(f"'{file}' holds {name}. Expected an object with the keys {', '.join(KEYS)}.")
-    values = {key: value for key, value in values.items() if value is not None}
-    for key in values:
-        if not _fits(key, values[key]):
-            raise DataError(f"'{key}' in '{file}' is {json.dumps(values[key])[:60]}. {EXPECTED[key]}")
-    if "frame_template" in values:
-        template_pattern(values["frame_template"])  # refuses a template that cannot be filled in
-    if "classes" in values:
-        values["classes"] = tuple(values["classes"])
-    if "label_swaps" in values:
-        values["label_swaps"] = tuple((a, b) for a, b in values["label_swaps"])
-    if "flow" in values:
-        values["flow"] = tuple(values["flow"])
-    return values
-
-
-EXPECTED = {
-    "root": "Expected a path, relative to the file or absolute.",
-    "classes": "Expected a list of different names in the order of the labels.",
-    "label_swaps": 'Expected pairs of names, such as [["Swipe left", "Swipe right"]]; each name in one pair.',
-    "frame_template": "Expected a name such as '{:05d}.jpg'.",
-    "source": "Expected a text.",
-    "dataset": "Expected a name, such as 'something-v1'.",
-    "recipe": "Expected a name of `gateshift recipes`.",
-    "flow": 'Expected the folders of x and of y flow, such as ["flow_x", "flow_y"].',
-}
-
-
-def _fits(key: str, value: object) -> bool:
-    """Tell whether a value of dataset.json has the form that its key wants."""
-    if key not in ("classes", "label_swaps", "flow"):
-        return isinstance(value, str)
-    if not isinstance(value, list) or (key == "flow" and len(value) != 2):
-        return False
-    if key == "label_swaps":
-        if not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
-            return False
-        value = [name for pair in value for name in pair]
-    names = all(isinstance(name, str) for name in value) and len(set(value)) == len(value)
-    return names and (key == "label_swaps" or bool(value))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step, so that nobody reads half of it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gateshift.data.flow_folder import FlowFolder, flow_name
-from gateshift.data.frame_folder import FrameFolder
+from gateshift.data.flow_folder import FlowFolder
+from gateshift.data.frame_folder import FrameFolder, take
+from gateshift.data.opening import Video, open_record, require_modality
 from gateshift.data.reader import FewerFrames, VideoFile, open_video
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.data.sampling import random_segments, test_clips
 from gateshift.data.transforms import ClipTransform, EvalTransform, stack_frames
-from gateshift.errors import DataError, VideoError
+from gateshift.errors import VideoError
 from gateshift.spec import MODALITIES, InputSpec, ModalityName
 
 Item = tuple[Tensor, int, int]
-Video = VideoFile | FrameFolder | FlowFolder
 
 
 class TrainClips(Dataset[Item]):
@@ -63,6 +63,16 @@ class TrainClips(Dataset[Item]):
         Raises:
             VideoError: the video cannot be read.
         """
+        clip, rng = self.read(index)
+        clip, label = self.transform(clip, self.records[index].label, rng)
+        return stack_frames(clip, self.num_segments).contiguous()[None], label, index
+
+    def read(self, index: int) -> tuple[Tensor, np.random.Generator]:
+        """Return the frames drawn of one video, uint8 (T, 3, H, W), and what goes on drawing.
+
+        Raises:
+            VideoError: the video cannot be read.
+        """
         record = self.records[index]
         rng = np.random.default_rng((self.seed, int(self._epoch), index))
         span = MODALITIES[self.modality].frames_read
@@ -71,8 +81,7 @@ class TrainClips(Dataset[Item]):
             lambda num_frames: random_segments(num_frames, self.num_segments, rng, span),
             record,
         )
-        clip, label = self.transform(as_clip(frames)[positions], record.label, rng)
-        return stack_frames(clip, self.num_segments).contiguous()[None], label, index
+        return as_clip(take(frames, positions.numpy())), rng
 
 
 class EvalViews(Dataset[Item]):
@@ -165,39 +174,9 @@ def views_of(
         lambda num_frames: test_clips(num_frames, num_segments, num_clips, spec.frames_read),
         record,
     )
-    resized = transform.resize(as_clip(frames))  # each frame once, however many views show it
-    views = torch.cat([transform.crops(resized[clip]) for clip in positions])
+    crops = transform(as_clip(frames))  # each frame once, however many views show it
+    views = torch.cat([crops.index_select(1, clip) for clip in positions])
     return stack_frames(views, num_segments)
-
-
-def require_modality(annotations: Annotations, modality: str) -> None:
-    """Refuse a dataset that has no frames of a modality.
-
-    Raises:
-        DataError: flow is asked for, and dataset.json does not say where it is, or it is not there.
-    """
-    if modality != "flow":
-        return
-    if annotations.flow is None:
-        raise DataError(
-            f"the dataset at '{annotations.root}' has no optical flow. Prepare grey frames of it, and name "
-            'their two folders in dataset.json, such as "flow": ["flow_x", "flow_y"].'
-        )
-    for folder in annotations.flow:
-        if not (annotations.root / folder).is_dir():
-            raise DataError(
-                f"there is no folder '{annotations.root / folder}', which 'flow' in dataset.json names. "
-                "Correct it: folders are absolute, or relative to the root."
-            )
-
-
-def open_record(annotations: Annotations, record: VideoRecord, modality: ModalityName) -> Video:
-    """Return the reader of what a modality shows of a record's video."""
-    if modality != "flow":
-        return open_video(annotations.path(record), annotations.frame_template)
-    assert annotations.flow is not None, "require_modality comes first"
-    name = flow_name(record.video)
-    return FlowFolder(*(annotations.root / folder / name for folder in annotations.flow))
 
 
 def read_frames(
@@ -212,10 +191,11 @@ def read_frames(
         choose: from the number of frames of the action to indices among them, of any shape.
         record: what a list says of the video: where the action begins and ends.
     """
-    try:
-        return _read_chosen(video, choose, record)
-    except FewerFrames:  # some packets hold no frame; by now the reader has counted the frames themselves
-        return _read_chosen(video, choose, record)
+    with video:  # opened once, to count its frames and to read some
+        try:
+            return _read_chosen(video, choose, record)
+        except FewerFrames:  # some packets hold no frame; by now the reader has counted the frames themselves
+            return _read_chosen(video, choose, record)
 
 
 def _read_chosen(
@@ -234,6 +214,8 @@ def action_span(video: Video, record: VideoRecord | None) -> tuple[int, int]:
     """
     if record is None:
         return 0, video.num_frames
+    if record.in_seconds:
+        return _seconds_span(video, record)
     start, end = record.start_frame, record.end_frame
     if isinstance(video, FlowFolder):
         num_frames = end or record.num_frames
@@ -250,6 +232,16 @@ def action_span(video: Video, record: VideoRecord | None) -> tuple[int, int]:
             "Correct start_frame and end_frame in its list."
         )
     return start, end
+
+
+def _seconds_span(video: Video, record: VideoRecord) -> tuple[int, int]:
+    if not isinstance(video, VideoFile):
+        raise VideoError(
+            f"the action in '{video.path}' is given in seconds, and frames do not say when they are shown. "
+            "Give start_frame and end_frame in its list.",
+            "bad-span",
+        )
+    return video.frames_between(record.start_seconds or 0.0, record.end_seconds)
 
 
 def as_clip(frames: np.ndarray) -> Tensor:

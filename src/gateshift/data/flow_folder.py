@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from gateshift.data.frame_folder import FrameFolder
+from gateshift.data.frame_image import decode_image
 from gateshift.data.reader import VIDEO_EXTENSIONS
 from gateshift.errors import VideoError
 
@@ -30,10 +30,9 @@ def flow_name(video: str) -> str:
 class GreyFrames(FrameFolder):
     """A folder of grey frames: read(indices) -> uint8 (len(indices), H, W, 1)."""
 
-    def _pixels(self, image: Image.Image, file: Path) -> np.ndarray:
+    def _decode(self, content: bytes, file: Path, into: np.ndarray | None) -> np.ndarray:
         """Return the grey levels, or refuse a picture: its brightness is no motion."""
-        planes = np.asarray(image if image.mode == "L" else image.convert("RGB"))
-        planes = planes[..., None] if planes.ndim == 2 else planes
+        planes = decode_image(content)
         if (planes != planes[..., :1]).any():
             raise VideoError(
                 f"'{file}' is a picture in colours, where a grey frame of optical flow was expected. "

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from gateshift.data.frame_image import decode_rgb
 from gateshift.errors import DataError, VideoError
 
 FRAME_EXTENSIONS = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
@@ -41,7 +41,10 @@ class FrameFolder:
         self.path = Path(path)
         self.frame_template = frame_template
         if not self.path.is_dir():
-            raise VideoError(f"there is no frame folder '{self.path}'. Give the path of an existing folder.")
+            raise VideoError(
+                f"there is no frame folder '{self.path}'. Give the path of an existing folder.",
+                "missing-file",
+            )
         if frame_template is not None:
             template_pattern(frame_template)  # refuses what cannot be filled in
 
@@ -58,16 +61,21 @@ class FrameFolder:
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the frames at ``indices``, in that order and with repeats: uint8 (len(indices), H, W, 3)."""
-        template, first = self._start
-        frames: dict[int, np.ndarray] = {}
-        for i in sorted(set(map(int, indices))):
-            frames[i] = self._read_frame(i, self.path / template.format(first + i))
-            if frames[i].shape != next(iter(frames.values())).shape:
+        wanted = sorted(set(map(int, indices)))
+        start = self._read_frame(wanted[0], self.file(wanted[0]))
+        frames = np.empty((len(wanted), *start.shape), np.uint8)
+        frames[0] = start
+        for frame, i in zip(frames[1:], wanted[1:], strict=True):
+            pixels = self._read_frame(i, self.file(i), frame)
+            if pixels.shape != frame.shape:
                 raise VideoError(
                     f"frame {i} of '{self.path}' has another size than those before it. "
-                    "Extract the frames again."
+                    "Extract the frames again.",
+                    "frame-size",
                 )
-        return np.stack([frames[int(i)] for i in indices])
+            if pixels is not frame:
+                frame[...] = pixels
+        return take(frames, np.searchsorted(wanted, indices))
 
     @cached_property
     def _names(self) -> FrameNames:
@@ -82,22 +90,35 @@ class FrameFolder:
                     return self.frame_template, first
         return self._names.template, self._names.first
 
-    def _read_frame(self, i: int, file: Path) -> np.ndarray:
+    def file(self, i: int) -> Path:
+        """Return the image of frame ``i``, which may be missing."""
+        template, first = self._start
+        return self.path / template.format(first + i)
+
+    def _read_frame(self, i: int, file: Path, into: np.ndarray | None = None) -> np.ndarray:
         try:
-            with Image.open(file) as image:
-                return self._pixels(image, file)
+            return self._decode(self._load(file), file, into)
         except FileNotFoundError as error:
             raise VideoError(
                 f"frame {i} of '{self.path}' is missing: '{file}'. "
-                "Extract the video again, or correct the frame numbers in its list."
+                "Extract the video again, or correct the frame numbers in its list.",
+                "missing-frame",
             ) from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             raise VideoError(
-                f"frame {i}, '{file}', cannot be read ({error}). Extract the video again."
+                f"frame {i}, '{file}', cannot be read ({error}). Extract the video again.", "frame-file"
             ) from error
 
-    def _pixels(self, image: Image.Image, file: Path) -> np.ndarray:
-        return np.asarray(image.convert("RGB"))
+    def _load(self, file: Path) -> bytes:
+        return file.read_bytes()
+
+    def _decode(self, content: bytes, file: Path, into: np.ndarray | None) -> np.ndarray:
+        return decode_rgb(content, into)
+
+
+def take(frames: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return ``frames[places]``, without a copy where that is all of them in their order."""
+    return frames if np.array_equal(places, np.arange(len(frames))) else frames[places]
 
 
 def find_frame_names(folder: Path, frame_template: str | None = None) -> FrameNames:
@@ -115,36 +136,55 @@ def find_frame_names(folder: Path, frame_template: str | None = None) -> FrameNa
     if not numbers:
         raise VideoError(
             f"no file in '{folder}' is named like '{frame_template}'. "
-            "Correct 'frame_template' in dataset.json."
+            "Correct 'frame_template' in dataset.json.",
+            "frame-names",
         )
     for number, following in zip(numbers, numbers[1:], strict=False):
         if following != number + 1:
             raise VideoError(
                 f"frame '{frame_template.format(number + 1)}' of '{folder}' is missing: its frames go from "
-                f"{numbers[0]} to {numbers[-1]}. Extract the video again, or leave it out."
+                f"{numbers[0]} to {numbers[-1]}. Extract the video again, or leave it out.",
+                "missing-frame",
             )
     return FrameNames(frame_template, numbers[0], len(numbers))
 
 
 def find_template(folder: Path, names: Sequence[str]) -> str:
-    """Return the one template that all numbered names follow, such as ``img_{:05d}.jpg``."""
+    """Return the one template that all numbered names follow, such as ``img_{:05d}.jpg``.
+
+    The last number counts the frames, or one before it where that is the only one to change, as in
+    ``img_00001_720p.jpg``.
+    """
+    numbered = [name for name in names if NUMBERED.match(name)]
+    if not numbered:
+        raise VideoError(
+            f"'{folder}' has no numbered images. Give a folder of frames such as '00001.jpg'.", "frame-names"
+        )
+    templates = _templates(numbered, 0)
+    places = min(len(re.findall(r"\d+", name)) for name in numbered)
+    earlier = (_templates(numbered, place) for place in range(1, places)) if len(templates) > 1 else ()
+    templates = next((found for found in earlier if len(found) == 1), templates)
+    if len(templates) > 1:
+        raise VideoError(
+            f"the frames of '{folder}' follow {len(templates)} templates: {', '.join(templates[:4])}. "
+            "Say which are the video with 'frame_template' in dataset.json.",
+            "frame-names",
+        )
+    return templates[0]
+
+
+def _templates(names: Sequence[str], place: int) -> list[str]:
+    """Return the templates of names whose last number, or the one ``place`` before it, counts the frames."""
     digits: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in names:
-        if match := NUMBERED.match(name):
-            digits[match[1], match[3]].append(match[2])
-    if not digits:
-        raise VideoError(f"'{folder}' has no numbered images. Give a folder of frames such as '00001.jpg'.")
+        number = list(re.finditer(r"\d+", name))[-1 - place]
+        digits[name[: number.start()], name[number.end() :]].append(number[0])
     templates = []
     for (before, after), numbers in sorted(digits.items()):
         width = min(map(len, numbers))
         field = f"{{:0{width}d}}" if width > 1 else "{:d}"
         templates.append(_escape(before) + field + _escape(after))
-    if len(templates) > 1:
-        raise VideoError(
-            f"the frames of '{folder}' follow {len(templates)} templates: {', '.join(templates[:4])}. "
-            "Say which are the video with 'frame_template' in dataset.json."
-        )
-    return templates[0]
+    return templates
 
 
 def template_pattern(frame_template: str) -> re.Pattern[str]:

@@ -1,14 +1,12 @@
-"""One video file as a folder of JPEG frames, 00001.jpg and on, which appears in one step when it is whole.
+"""The frames of one video as a folder of JPEG files, 00001.jpg and on.
 
-The frames are those that ``VideoFile`` shows, one at a time: memory does not grow with the video. JPEG
-rounds: at quality 95 pixels differ by about one grey level of 255.
+They are those that ``VideoFile`` shows, one at a time: memory does not grow with the video. JPEG rounds: at
+quality 95 pixels differ by about one grey level of 255.
 """
 
-import errno
 import io
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,6 @@ from gateshift.data.worker_pool import Stopped
 from gateshift.errors import ConfigError, DataError, VideoError
 
 FRAME_TEMPLATE = "{:05d}.jpg"  # 1-based; from frame 100,000 on names are longer
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -46,41 +43,60 @@ class FrameSettings:
 
 
 def write_frames(
-    video: Path,
-    folder: Path,
-    room: Path,
-    settings: FrameSettings,
-    stopped: Callable[[], bool] = lambda: False,
+    video: VideoFile, folder: Path, settings: FrameSettings, stopped: Callable[[], bool] = lambda: False
 ) -> int:
-    """Write the frames of a video into ``folder``, in place of what was there; return how many there are.
-
-    Args:
-        video: the file.
-        folder: appears in one step, when its frames are counted.
-        room: an empty place on the same disk that is this call's own; it is removed at the end.
-        settings: how frames are written.
-        stopped: asked before every frame whether to give up.
+    """Write the frames of a video into a new folder; return how many there are.
 
     Raises:
-        VideoError: the video cannot be decoded; the folder is as it was.
-        DataError: frames cannot be written, such as on a full disk; likewise.
-        Stopped: ``stopped`` said so; likewise.
+        VideoError: the video cannot be decoded.
+        DataError: the folder does not hold what was written.
+        Stopped: ``stopped``, asked before every frame, said so.
     """
-    try:
-        fresh = room / "frames"
-        fresh.mkdir(parents=True)
-        num_frames = _write_all(VideoFile(video), fresh, settings, stopped)
-        if count_frames(fresh) != num_frames:
-            raise DataError(f"'{fresh}' does not hold the {num_frames} frames that were written. Try again.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            folder.replace(room / "before")
-        fresh.replace(folder)
-    except OSError as error:
-        raise DataError(cannot_write(folder, error)) from error
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
+    folder.mkdir()
+    num_frames = 0
+    with closing(all_frames(video, stopped)) as frames:
+        for num_frames, frame in enumerate(frames, start=1):
+            write_frame(folder / FRAME_TEMPLATE.format(num_frames), frame, settings, video.path)
+    if count_frames(folder) != num_frames:
+        raise DataError(f"'{folder}' does not hold the {num_frames} frames that were written. Try again.")
     return num_frames
+
+
+def all_frames(video: VideoFile, stopped: Callable[[], bool]) -> Generator[np.ndarray, None, None]:
+    """Yield the frames of a video, (H, W, 3) each; where some packets hold no frame, those that there are.
+
+    Raises:
+        VideoError: the video cannot be decoded, or has no frame.
+        Stopped: ``stopped``, asked before every frame, said so.
+    """
+    num_shown = 0
+    try:
+        with closing(video.frames()) as frames:
+            for num_shown, frame in enumerate(frames, start=1):  # noqa: B007
+                if stopped():
+                    raise Stopped
+                yield frame
+    except FewerFrames:  # the decoder's count is the video's
+        if num_shown == 0:
+            raise
+
+
+def write_frame(file: Path, frame: np.ndarray, settings: FrameSettings, video: Path) -> None:
+    """Write one frame of ``video`` as JPEG; in memory first, where Pillow would hide why a disk refuses it.
+
+    Raises:
+        VideoError: JPEG cannot hold so large a frame.
+    """
+    image = shrink(frame, settings.short_side)
+    data = io.BytesIO()
+    try:
+        image.save(data, "JPEG", quality=settings.quality, subsampling=0)
+    except (OSError, ValueError) as error:
+        raise VideoError(
+            f"'{video}' has frames of {image.width}x{image.height} pixels, which JPEG cannot hold ({error}). "
+            "Shrink them with --short-side."
+        ) from error
+    file.write_bytes(data.getvalue())
 
 
 def count_frames(folder: Path) -> int:
@@ -106,46 +122,3 @@ def shrink(frame: np.ndarray, short_side: int) -> Image.Image:
         return image
     width, height = (round(side * short_side / short) for side in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def cannot_write(folder: Path, error: OSError) -> str:
-    """Return what to tell the user of a folder that the system will not write to."""
-    if error.errno in FULL:
-        return (
-            f"there is no space left for '{folder}'. Free some, or name a larger disk with --out; "
-            "the same command goes on where it ended."
-        )
-    return (
-        f"'{error.filename or folder}' cannot be written ({error.strerror or error}). "
-        "Mend that, or give another folder with --out; the same command goes on where it ended."
-    )
-
-
-def _write_all(video: VideoFile, folder: Path, settings: FrameSettings, stopped: Callable[[], bool]) -> int:
-    num_written = 0
-    try:
-        with closing(video.frames()) as frames:
-            for frame in frames:
-                if stopped():
-                    raise Stopped
-                num_written += 1
-                file = folder / FRAME_TEMPLATE.format(num_written)
-                file.write_bytes(_jpeg(video.path, frame, settings))
-    except FewerFrames:  # some packets hold no frame; the decoder's count is the video's
-        if num_written == 0:
-            raise
-    return num_written
-
-
-def _jpeg(video: Path, frame: np.ndarray, settings: FrameSettings) -> bytes:
-    """Return a frame as JPEG; in memory first, where Pillow would hide why a disk does not take it."""
-    image = shrink(frame, settings.short_side)
-    data = io.BytesIO()
-    try:
-        image.save(data, "JPEG", quality=settings.quality, subsampling=0)
-    except (OSError, ValueError) as error:
-        raise VideoError(
-            f"'{video}' has frames of {image.width}x{image.height} pixels, which JPEG cannot hold ({error}). "
-            "Shrink them with --short-side."
-        ) from error
-    return data.getvalue()

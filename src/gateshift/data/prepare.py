@@ -5,24 +5,20 @@
 A copy that lacks videos, frames or rows still gets the lists of what is there, and is never called complete.
 """
 
-import csv
-import io
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gateshift.data.annotations import (
-    DESCRIPTION,
-    Annotations,
-    VideoRecord,
-    read_description,
-    write_annotations,
-    write_text,
-)
 from gateshift.data.catalog import DATASETS
-from gateshift.data.lists import SPLITS
+from gateshift.data.list_files import (
+    SHOWN,
+    each_once,
+    is_complete,
+    problem_values,
+    refuse_other,
+    write_folder,
+)
+from gateshift.data.raw.converted import common_template, labelled_videos
 from gateshift.data.raw.copy import Copy
 from gateshift.data.raw.diving48 import read_diving48
 from gateshift.data.raw.epic_kitchens import read_epic_kitchens_55, read_epic_kitchens_100
@@ -30,12 +26,13 @@ from gateshift.data.raw.flow import check_flow
 from gateshift.data.raw.kinetics import kinetics_reader
 from gateshift.data.raw.media import FoundVideo
 from gateshift.data.raw.own_csv import read_own
-from gateshift.data.raw.problems import INCOMPLETE, Problem
+from gateshift.data.raw.problems import Problem
 from gateshift.data.raw.records import Choices, RawDataset, RawVideo
 from gateshift.data.raw.something import read_jester, read_something_v1, read_something_v2
 from gateshift.data.raw.spans import FASTEST_RATE, Span, in_frames, within
 from gateshift.data.raw.ucf_hmdb import read_hmdb51, read_ucf101
-from gateshift.errors import DataError, VideoError, lookup
+from gateshift.data.records import Annotations, VideoRecord
+from gateshift.errors import VideoError, lookup
 
 RAW: dict[str, Callable[[Path, Choices], RawDataset]] = {
     "something-v1": read_something_v1,
@@ -48,8 +45,6 @@ RAW: dict[str, Callable[[Path, Choices], RawDataset]] = {
     "epic-kitchens-55": read_epic_kitchens_55,
     "epic-kitchens-100": read_epic_kitchens_100,
 }
-SHOWN = 20  # missing videos, and problems of each kind, in the answer; the files have all
-RELEASED = "{}_videofolder.txt"  # the list that the released code reads: path, frames, class index
 
 
 def read_raw(dataset: str, root: Path, choices: Choices) -> RawDataset:
@@ -70,7 +65,7 @@ def write_lists(copy: Copy, out: Path) -> dict[str, Any]:
     Raises:
         DataError: ``out`` holds another dataset.
     """
-    refuse_other(copy.raw, out)
+    refuse_other(out, copy.raw.name, copy.raw.name)
     base = common_base(copy)
     records: dict[str, tuple[VideoRecord, ...]] = {}
     missing: dict[str, list[str]] = {}
@@ -79,38 +74,18 @@ def write_lists(copy: Copy, out: Path) -> dict[str, Any]:
         records[split], missing[split] = _records(copy, split, base, problems)
     flow, lacking = _flow(copy, records)
     problems += lacking
-    templates = {found.frames.template for found in _found(copy) if found.frames}
     annotations = Annotations(
         root=copy.root / base,
         classes=copy.raw.classes,
         label_swaps=copy.raw.label_swaps,
-        frame_template=templates.pop() if len(templates) == 1 else None,
+        frame_template=common_template(labelled_videos(copy)),
         source=_source(copy.raw),
         splits={split: rows for split, rows in records.items() if rows},
         dataset=copy.raw.name,
         flow=flow,
     )
-    try:
-        write_annotations(annotations, out)
-        _write_beside(annotations, out, missing, problems)
-    except OSError as error:
-        raise DataError(
-            f"'{out}' cannot be written ({error.strerror}). Give another folder with --out."
-        ) from error
+    write_folder(annotations, out, missing, problems)
     return _answer(copy, out, records, missing, problems)
-
-
-def refuse_other(raw: RawDataset, out: Path) -> None:
-    """Refuse a folder whose lists are not of the dataset that is about to be written there."""
-    there = [name for name in _list_names() if (out / name).exists()]
-    described = (out / DESCRIPTION).is_file()
-    before = read_description(out / DESCRIPTION).get("dataset") if described else None
-    if (there or described) and before != raw.name:
-        holds = f"the lists of {before}" if before else f"'{there[0] if there else DESCRIPTION}'"
-        raise DataError(
-            f"'{out}' holds {holds}, and {raw.name} would be written over it. "
-            "Give another folder with --out, or move the old one away."
-        )
 
 
 def _records(
@@ -161,12 +136,6 @@ def _span(copy: Copy, video: RawVideo, found: FoundVideo) -> Span:
     return in_frames(video, timing._replace(num_frames=length or timing.num_frames))
 
 
-def _found(copy: Copy) -> list[FoundVideo]:
-    """Return what was found for the labelled videos."""
-    videos = (video for videos in copy.raw.splits.values() for video in videos)
-    return [found for video in videos if (found := copy.usable(video))]
-
-
 def common_base(copy: Copy) -> str:
     """Return the one folder below the root that all annotated names start from, "" for the root itself.
 
@@ -187,50 +156,6 @@ def _source(raw: RawDataset) -> str:
     return f"{raw.name}, prepared from {', '.join(names[:4])}{more}"
 
 
-def _list_names() -> list[str]:
-    return [name for split in SPLITS for name in (f"{split}.csv", RELEASED.format(split))]
-
-
-def _write_beside(
-    annotations: Annotations, out: Path, missing: Mapping[str, Sequence[str]], problems: Sequence[Problem]
-) -> None:
-    """Write the released lists, what is missing and what is wrong; remove what an earlier copy left."""
-    rows = [[problem.kind, problem.where, problem.detail, problem.fix] for problem in problems]
-    texts = {
-        "missing.txt": "".join(f"{name}\n" for name in _names(missing)),
-        "problems.csv": _csv([["kind", "where", "detail", "fix"], *rows]) if rows else "",
-    }
-    for split, records in annotations.splits.items():
-        texts[RELEASED.format(split)] = _released_list(records)
-    for name, text in texts.items():
-        if text:
-            write_text(out / name, text)
-    lists = {f"{split}.csv" for split in annotations.splits}
-    for name in (*_list_names(), *texts):
-        if name not in lists and not texts.get(name):
-            (out / name).unlink(missing_ok=True)
-
-
-def _released_list(records: Sequence[VideoRecord]) -> str:
-    """Return ``path num_frames class_index`` lines; none where lengths are not known or parts are meant."""
-    if any(record.start_frame or record.end_frame not in (None, record.num_frames) for record in records):
-        return ""
-    if any(record.num_frames is None for record in records):
-        return ""
-    return "".join(f"{record.video} {record.num_frames} {record.label}\n" for record in records)
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-def _names(missing: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the missing names of all splits, each once."""
-    return list(dict.fromkeys(name for names in missing.values() for name in names))
-
-
 def _answer(
     copy: Copy,
     out: Path,
@@ -239,14 +164,7 @@ def _answer(
     problems: Sequence[Problem],
 ) -> dict[str, Any]:
     raw = copy.raw
-    kinds = Counter(problem.kind for problem in problems)
-    complete = not INCOMPLETE & kinds.keys() and not any(missing.values())
-    order = sorted(kinds, key=lambda kind: (kind not in INCOMPLETE, kind))
-    shown = [
-        asdict(problem)
-        for kind in order
-        for problem in [problem for problem in problems if problem.kind == kind][:SHOWN]
-    ]
+    complete = is_complete(missing, problems)
     return {
         "dataset": raw.name,
         "out": str(out),
@@ -262,9 +180,8 @@ def _answer(
             }
             for split in raw.splits
         },
-        "missing": _names(missing)[:SHOWN],
-        "problems": shown,
-        "problem_counts": {kind: kinds[kind] for kind in order},
+        "missing": each_once(missing)[:SHOWN],
+        **problem_values(problems),
         "classes": len(raw.classes),
         "label_swaps": [list(pair) for pair in raw.label_swaps],
         "label_swap_indices": [[raw.classes.index(name) for name in pair] for pair in raw.label_swaps],
@@ -293,4 +210,4 @@ def _remarks(copy: Copy, records: Mapping[str, Sequence[VideoRecord]]) -> list[s
         )
     empty = [split for split, rows in records.items() if not rows]
     remarks += [f"There is no {split}.csv: none of its videos is there." for split in empty]
-    return remarks
+    return remarks + list(copy.notes)

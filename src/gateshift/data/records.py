@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from gateshift.errors import DataError
 
@@ -17,6 +18,8 @@ class VideoRecord:
         num_frames: frames of the video, where the list says so.
         start_frame: first frame of the action, 0-based.
         end_frame: the frame after the last one; None where the action lasts to the end.
+        start_seconds: when the action begins in a video file, in place of ``start_frame``.
+        end_seconds: when it ends, in place of ``end_frame``.
     """
 
     video: str
@@ -24,6 +27,42 @@ class VideoRecord:
     num_frames: int | None = None
     start_frame: int = 0
     end_frame: int | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether the list says by time where the action is."""
+        return self.start_seconds is not None or self.end_seconds is not None
+
+
+class Place(NamedTuple):
+    """Where a sample lies: the bytes ``offset`` to ``offset + size`` of a shard."""
+
+    shard: str
+    offset: int
+    size: int
+
+
+class Part(NamedTuple):
+    """What one sample holds: a video, or the frames of one action in it."""
+
+    video: str
+    start_frame: int = 0
+    end_frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Tar files with videos in them.
+
+    Attributes:
+        location: the folder or URL that the shards' names start from.
+        places: where each video lies, or the frames of each action.
+    """
+
+    location: str
+    places: Mapping[Part, Place] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -43,6 +82,7 @@ class Annotations:
             for every video, under the video's own path (less the extension of a video file).
         dataset: name of the published dataset, where ``gateshift prepare`` knew it.
         recipe: the training settings that suit these videos, by name, where somebody chose them.
+        shards: the tar files that hold the videos; without them each is a file or folder below the root.
     """
 
     root: Path
@@ -55,6 +95,7 @@ class Annotations:
     flow: tuple[str, str] | None = None
     dataset: str | None = None
     recipe: str | None = None
+    shards: Shards | None = None
 
     @property
     def swap_indices(self) -> dict[int, int]:

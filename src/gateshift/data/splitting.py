@@ -13,6 +13,8 @@ import numpy as np
 
 from gateshift.data.records import VideoRecord
 
+SEED = 0  # of a split that nobody asked for otherwise
+VAL_FRACTION = 0.2
 TIME_SPAN = re.compile(r"^(.+)_\d{6}_\d{6}$")  # Kinetics: <id>_<start second>_<end second>
 LAST_NUMBER = re.compile(r"^(.*\d.*)[_\-. ]+\(?[A-Za-z]*\d+\)?$")  # a number, and one before it
 

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gateshift.data.augment import Augment, ColorJitter, RandomErasing
+from gateshift.data.rand_augment import RandAugment
 from gateshift.errors import ConfigError
 from gateshift.spec import InputSpec, ModalityName
 
@@ -34,8 +36,10 @@ NUM_CROPS = (1, 3, 5, 10)
 class ClipTransform(Protocol):
     """A step of training's augmentation: one draw for a whole clip, and the label goes along."""
 
-    def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
-        """Return the changed clip, uint8 (T, 3, H', W'), and its label."""
+    def __call__(
+        self, clip: Tensor, label: int, rng: np.random.Generator, notes: list[str] | None = None
+    ) -> tuple[Tensor, int]:
+        """Return the changed clip, uint8 (T, 3, H', W'), and its label; add to ``notes`` what was drawn."""
 
 
 class Chain:
@@ -44,10 +48,12 @@ class Chain:
     def __init__(self, *steps: ClipTransform) -> None:
         self.steps = steps
 
-    def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+    def __call__(
+        self, clip: Tensor, label: int, rng: np.random.Generator, notes: list[str] | None = None
+    ) -> tuple[Tensor, int]:
         """Apply the steps in order."""
         for step in self.steps:
-            clip, label = step(clip, label, rng)
+            clip, label = step(clip, label, rng, notes)
         return clip, label
 
 
@@ -62,7 +68,9 @@ class MultiScaleCrop:
         self.scales = scales
         self.max_distort = max_distort
 
-    def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+    def __call__(
+        self, clip: Tensor, label: int, rng: np.random.Generator, notes: list[str] | None = None
+    ) -> tuple[Tensor, int]:
         """Crop all frames alike."""
         height, width = clip.shape[-2:]
         pairs = self.crop_sizes(width, height)
@@ -70,6 +78,8 @@ class MultiScaleCrop:
         x, y = OFFSETS[rng.integers(len(OFFSETS))]
         left = x * ((width - crop_width) // 4)
         top = y * ((height - crop_height) // 4)
+        if notes is not None:
+            notes.append(f"crop {crop_width} x {crop_height} at {left}, {top} of {width} x {height}")
         clip = clip[..., top : top + crop_height, left : left + crop_width]
         return resize(clip, (self.size, self.size)), label
 
@@ -91,17 +101,37 @@ class RandomFlip:
         self.label_swaps = label_swaps
         self.modality = modality
 
-    def __call__(self, clip: Tensor, label: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+    def __call__(
+        self, clip: Tensor, label: int, rng: np.random.Generator, notes: list[str] | None = None
+    ) -> tuple[Tensor, int]:
         """Mirror all frames, or none."""
         if rng.random() < 0.5:
             return clip, label
+        if notes is not None:
+            notes.append("mirrored")
         return mirror(clip, self.modality), self.label_swaps.get(label, label)
 
 
-def train_transform(spec: InputSpec, label_swaps: Mapping[int, int], *, flip: bool = True) -> ClipTransform:
-    """Return the released augmentation: multi-scale crop, then (with ``flip``) a flip that swaps labels."""
-    crop = MultiScaleCrop(spec.size, SCALES if spec.modality == "rgb" else MOTION_SCALES)
-    return Chain(crop, RandomFlip(label_swaps, spec.modality)) if flip else crop
+def train_transform(
+    spec: InputSpec, label_swaps: Mapping[int, int], *, flip: bool = True, augment: Augment | None = None
+) -> ClipTransform:
+    """Return the released augmentation: multi-scale crop, then (with ``flip``) a flip that swaps labels.
+
+    Of ``augment``, RandAugment comes before them, as in GSF's code, and jitter and erasing after.
+    """
+    augment = augment or Augment()
+    augment.require_modality(spec.modality)
+    steps: list[ClipTransform] = []
+    if augment.rand:
+        steps.append(RandAugment(augment.rand))
+    steps.append(MultiScaleCrop(spec.size, SCALES if spec.modality == "rgb" else MOTION_SCALES))
+    if flip:
+        steps.append(RandomFlip(label_swaps, spec.modality))
+    if augment.jitter:
+        steps.append(ColorJitter(augment.jitter))
+    if augment.erase:
+        steps.append(RandomErasing(augment.erase, spec.modality))
+    return steps[0] if len(steps) == 1 else Chain(*steps)
 
 
 class EvalTransform:
@@ -200,9 +230,12 @@ def normalize(clips: Tensor, spec: InputSpec) -> Tensor:
     frames = clips.unflatten(-3, (spec.frames_read, spec.planes))
     if spec.channels == "bgr":
         frames = frames.flip(-3)
-    mean = torch.tensor(spec.mean, device=clips.device).view(-1, 1, 1)
-    std = torch.tensor(spec.std, device=clips.device).view(-1, 1, 1)
-    frames = frames.float().div_(255 / spec.scale).sub_(mean).div_(std)
+    frames = frames.float()
+    if spec.scale != 255:
+        frames.div_(255 / spec.scale)
+    frames.sub_(torch.tensor(spec.mean, device=clips.device).view(-1, 1, 1))
+    if any(std != 1 for std in spec.std):
+        frames.div_(torch.tensor(spec.std, device=clips.device).view(-1, 1, 1))
     if spec.modality == "rgbdiff":
         frames = frames.diff(dim=-4)
     return frames.flatten(-4, -3)

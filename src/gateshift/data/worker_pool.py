@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from gateshift.errors import DataError
 
 PATIENCE = 5.0  # seconds that a worker has to end after its step
+HANGING = "no end after"  # so begins what is said of a task that took too long
 Answer = TypeVar("Answer")
 AnswerOut = TypeVar("AnswerOut", covariant=True)
 
@@ -135,7 +136,7 @@ def _next_limit(busy: Mapping[Connection, _Busy], most_seconds: float) -> float 
 def _how_it_ended(process: SpawnProcess, seconds: float, most_seconds: float) -> str:
     process.join()
     if seconds >= most_seconds:
-        return f"no end after {most_seconds:g} seconds"
+        return f"{HANGING} {most_seconds:g} seconds"
     status = process.exitcode or 0
     return f"signal {-status}" if status < 0 else f"status {status}"
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from gateshift.data.augment import Augment, parse_augment
 from gateshift.errors import ConfigError, lookup
 from gateshift.models.temporal_options import parse_options
 from gateshift.spec import MODALITIES, ModalityName
@@ -53,10 +54,16 @@ class TrainConfig:
     """Freeze every 2D batch-norm of the backbone but the first."""
     flip: bool = True
     """Mirror half of the training clips, exchanging the labels that a mirror exchanges."""
+    augment: str = ""
+    """Beyond crops and flips, such as rand-m9-mstd0.5,jitter=0.4,erase=0.25,mixup=0.2,cutmix=1."""
     val_fraction: float = 0.2
     """Share of the videos held out where the data has no split of its own."""
     precision: str = "auto"
     """auto, float32, bfloat16 or float16."""
+    on_bad_video: Literal["error", "skip"] = "error"
+    """Of a video that cannot be read: stop, or leave it out and list it; another never takes its place."""
+    max_bad_videos: int = 20
+    """Different videos left out of the whole run, for training and validation together, before it stops."""
     seed: int = 0
     """Decides the split, the initial weights, the order and every augmentation."""
 
@@ -64,7 +71,7 @@ class TrainConfig:
         """Refuse values out of range before any work is done."""
         for name in ("num_segments", "epochs", "batch_size", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("size", "warmup_epochs", "weight_decay", "clip_grad", "seed"):
+        for name in ("size", "warmup_epochs", "weight_decay", "clip_grad", "max_bad_videos", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         for name in ("lr", "backbone_lr"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
@@ -74,6 +81,11 @@ class TrainConfig:
         parse_options(self.temporal_options)
         lookup("optimizer", self.optimizer, {"sgd": 0, "adamw": 0})
         lookup("modality", self.modality, MODALITIES)
+        augment = parse_augment(self.augment)
+        augment.require_modality(self.modality)
+        if augment == Augment():
+            object.__setattr__(self, "augment", "")  # "none" is the same run as one without the setting
+        lookup("on_bad_video", self.on_bad_video, {"error": 0, "skip": 0})
         lookup("schedule", self.schedule, {"epoch": 0, "step": 0})
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(

@@ -59,6 +59,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """A video, by its index, and why it cannot be read."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Inference:
     """How a network is run over videos.
 

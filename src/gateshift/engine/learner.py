@@ -4,7 +4,6 @@ Randomness is a function of (seed, epoch, step) alone, so a run that was stopped
 one does, with any number of workers.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +12,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, default_collate
 
+from gateshift.data.augment import parse_augment
 from gateshift.data.dataset import EvalViews, TrainClips
 from gateshift.data.transforms import normalize, train_transform
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import autocast, pick_precision, prepare_for_speed
-from gateshift.engine.inference import Inference
+from gateshift.engine.inference import Inference, Unreadable
+from gateshift.engine.mixing import Mixing, share_right
 from gateshift.engine.optim import build_optimizer, freeze_batch_norms
 from gateshift.engine.run import Position, Run
 from gateshift.engine.scores import Scores
-from gateshift.engine.stopping import outlive_stop_requests
-from gateshift.engine.trial import score
-from gateshift.errors import ConfigError, VideoError, WeightsError
+from gateshift.engine.trial import score, score_readable
+from gateshift.errors import ConfigError, WeightsError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.registry import create_model
 from gateshift.models.temporal_options import parse_options
@@ -45,6 +44,7 @@ class Learner:
     scaler: torch.amp.GradScaler
     train_clips: TrainClips
     val_views: EvalViews
+    mixing: Mixing
     workers: int
 
     @property
@@ -105,6 +105,7 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
     prepare_for_speed(model)
     precision = pick_precision(config.precision, accelerator.device)
     swaps = annotations.swap_indices
+    augment = parse_augment(config.augment)
     return Learner(
         run=run,
         accelerator=accelerator,
@@ -118,71 +119,14 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
             annotations,
             "train",
             config.num_segments,
-            train_transform(model.input_spec, swaps, flip=config.flip),
+            train_transform(model.input_spec, swaps, flip=config.flip, augment=augment),
             config.seed,
             config.modality,
         ),
         val_views=EvalViews(annotations, "val", config.num_segments, model.input_spec, 1, 1),
+        mixing=Mixing(augment, len(annotations.classes)),
         workers=workers,
     )
-
-
-def epoch_batches(num_videos: int, config: TrainConfig, epoch: int) -> list[np.ndarray]:
-    """Return the videos of each batch of ``epoch``, a function of seed and epoch alone."""
-    order = np.random.default_rng((config.seed, epoch)).permutation(num_videos)
-    return np.split(order, range(config.batch_size, num_videos, config.batch_size))
-
-
-class _OrReason(Dataset[Any]):
-    """Training clips, with the reason in place of one that cannot be read: tracebacks help nobody."""
-
-    def __init__(self, clips: TrainClips) -> None:
-        self.clips = clips
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> Any:
-        try:
-            return self.clips[index]
-        except VideoError as error:
-            return str(error)
-
-
-def _collate(items: list[Any]) -> Any:
-    reasons = [item for item in items if isinstance(item, str)]
-    return reasons[0] if reasons else default_collate(items)
-
-
-def load_batches(
-    learner: Learner, batches: list[np.ndarray], epoch: int
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """Yield this process's share of each batch: clips (b, T, 3, S, S) uint8 and labels (b,), on the device.
-
-    Close it when done: its workers outlive signals.
-
-    Raises:
-        VideoError: a video cannot be read.
-    """
-    rank, world = learner.accelerator.process_index, learner.accelerator.num_processes
-    learner.train_clips.set_epoch(epoch)
-    loader: DataLoader[Any] = DataLoader(
-        _OrReason(learner.train_clips),
-        collate_fn=_collate,
-        batch_sampler=[batch[rank::world].tolist() for batch in batches],
-        num_workers=learner.workers,
-        worker_init_fn=outlive_stop_requests,
-        generator=torch.Generator(),  # or the loader would draw from the generator of training
-        pin_memory=learner.device.type == "cuda",
-    )
-    for batch in loader:
-        if isinstance(batch, str):
-            raise VideoError(f"{batch} Mend or remove the video; the run is kept up to its last save.")
-        clips, labels, _ = batch
-        yield (
-            clips[:, 0].to(learner.device, non_blocking=True),
-            labels.to(learner.device, non_blocking=True),
-        )
 
 
 def set_train_mode(learner: Learner) -> None:
@@ -193,8 +137,13 @@ def set_train_mode(learner: Learner) -> None:
 
 
 def seed_step(seed: int, epoch: int, step: int, rank: int) -> None:
-    """Seed dropout as a function of the place in training, so that a resume draws the same."""
+    """Seed dropout and mixing as a function of the place in training, so that a resume draws the same."""
     torch.manual_seed(int(np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1)[0]))
+
+
+def mixing_rng() -> np.random.Generator:
+    """Return a generator for the clips of one step, which follows from torch's: see ``seed_step``."""
+    return np.random.default_rng(int(torch.randint(2**62, ())))
 
 
 def forward_backward(
@@ -204,12 +153,42 @@ def forward_backward(
 
     ``num_clips`` is the number of clips of the whole window, over all processes.
     """
+    inputs, targets = normalize(clips, learner.model.input_spec), labels
+    if learner.mixing:
+        inputs, targets = learner.mixing(inputs, labels, mixing_rng())
     with autocast(learner.device, learner.precision):
-        logits = learner.parallel(normalize(clips, learner.model.input_spec)).float()
-    loss = F.cross_entropy(logits, labels, label_smoothing=learner.config.label_smoothing, reduction="sum")
+        logits = learner.parallel(inputs).float()
+    loss = F.cross_entropy(logits, targets, label_smoothing=learner.config.label_smoothing, reduction="sum")
     # DistributedDataParallel averages over processes: the factor turns that into a mean over clips.
     learner.scaler.scale(loss * learner.accelerator.num_processes / num_clips).backward()
-    return loss.detach(), (logits.detach().argmax(1) == labels).sum().float()
+    return loss.detach(), share_right(logits.detach(), targets)
+
+
+def learn(learner: Learner, clips: Tensor | None, labels: Tensor, num_clips: int) -> tuple[Tensor, Tensor]:
+    """Do ``forward_backward`` where there are clips; without any, only what other processes wait for."""
+    if clips is None:
+        return keep_pace(learner)
+    return forward_backward(learner, clips, labels, num_clips)
+
+
+def keep_pace(learner: Learner) -> tuple[Tensor, Tensor]:
+    """Take the place of ``forward_backward`` in a process without clips: others wait for its gradients."""
+    nothing = torch.zeros((), device=learner.device)
+    if learner.accelerator.num_processes > 1:
+        spec = learner.model.input_spec
+        shape = (1, learner.config.num_segments, spec.in_channels, spec.size, spec.size)
+        learner.model.eval()  # no batch-norm learns from it
+        logits = learner.parallel(torch.zeros(shape, device=learner.device))
+        logits.backward(torch.zeros_like(logits))
+        set_train_mode(learner)
+    return nothing, nothing
+
+
+def weigh_gradients(learner: Learner, factor: float) -> None:
+    """Multiply all gradients by ``factor``."""
+    for parameter in learner.model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.mul_(factor)
 
 
 def step_optimizer(learner: Learner) -> None:
@@ -222,8 +201,16 @@ def step_optimizer(learner: Learner) -> None:
     learner.optimizer.zero_grad()
 
 
-def validate(learner: Learner, views: EvalViews | None = None) -> Scores:
-    """Score the validation videos (or ``views``), one centre view each, in the run's precision."""
+def validate(learner: Learner, views: EvalViews | None = None) -> tuple[Scores, list[Unreadable]]:
+    """Score the validation videos (or ``views``), one centre view each, in the run's precision.
+
+    Returns the scores, and the videos that are not among them where bad ones are to be skipped.
+
+    Raises:
+        VideoError: a video cannot be read, and bad videos are not to be skipped.
+    """
     how = Inference(learner.device, learner.precision, learner.config.batch_size, learner.workers)
-    swaps = learner.run.annotations.swap_indices
-    return score(learner.model, views or learner.val_views, how, label_swaps=swaps)
+    views, swaps = views or learner.val_views, learner.run.annotations.swap_indices
+    if learner.config.on_bad_video == "error":
+        return score(learner.model, views, how, label_swaps=swaps), []
+    return score_readable(learner.model, views, how, label_swaps=swaps)

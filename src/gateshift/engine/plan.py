@@ -43,6 +43,7 @@ def plan_lines(
         ),
         ("classes", f"{len(annotations.classes)}: {', '.join(annotations.classes[:12])}{_more(annotations)}"),
         ("mirror", _mirror(config, annotations)),
+        *([("augmentation", config.augment)] if config.augment else []),
         ("model", f"{config.model} from {start}, {_shown(config)} of {spec.size} px"),
         *([("options", config.temporal_options)] if config.temporal_options else []),
         (
@@ -62,6 +63,7 @@ def plan_lines(
             f"{config.label_smoothing:g}, gradient norm {config.clip_grad:g}"
             + (", batch-norms frozen but the first" if config.partial_bn else ""),
         ),
+        *([("bad videos", _bad_videos(config))] if config.on_bad_video == "skip" else []),
         ("runs on", f"{device}, {str(precision).removeprefix('torch.')}, seed {config.seed}"),
     ]
     notes = (*_recipe_note(recipe, annotations), *annotations.notes)
@@ -98,6 +100,10 @@ def _mirror(config: TrainConfig, annotations: Annotations) -> str:
     if not config.flip:
         return "off"
     return _swaps(annotations) + ("; x flow turns over too" if config.modality == "flow" else "")
+
+
+def _bad_videos(config: TrainConfig) -> str:
+    return f"left out and listed in bad_videos.csv, at most {config.max_bad_videos}"
 
 
 def _swaps(annotations: Annotations) -> str:

@@ -77,13 +77,12 @@ PAPER = TrainConfig(
     precision="float32",
 )
 
-GSF = replace(PAPER, batch_size=32, accumulate=1, precision="float16")
+GSF = replace(PAPER, batch_size=32, accumulate=1, precision="float16", augment="rand-m9-mstd0.5")
 
 TSM = replace(PAPER, batch_size=64, accumulate=1, epochs=50, warmup_epochs=0, flip=False)
 
 GSM_PAPER = "Sudhakaran et al., CVPR 2020, and the released training command"
-GSF_PAPER = "Sudhakaran et al., TPAMI 2023"
-GSF_DIFFERS = "The authors add RandAugment (rand-m9-mstd0.5) before crop and flip; this project has none yet."
+GSF_PAPER = "Sudhakaran et al., TPAMI 2023, and the released training code"
 TSM_README = "Lin et al., ICCV 2019; accuracy from the README of github.com/mit-han-lab/temporal-shift-module"
 TSM_BASELINE = "what TSM's authors train a ResNet-50 with; no accuracy of this backbone is published"
 TSM_DIFFERS = (
@@ -93,7 +92,7 @@ TSM_DIFFERS = (
 TSN_BASELINE = "what GSM is trained with, without its modules; no accuracy with these settings is published"
 
 
-def _of_released(name: str, config: TrainConfig, paper: str, differs: str = "") -> Recipe:
+def _of_released(name: str, config: TrainConfig, paper: str) -> Recipe:
     """Return the recipe of released weights, whose record says model, frames, dataset and accuracy."""
     record = RELEASED[name]
     return Recipe(
@@ -101,7 +100,6 @@ def _of_released(name: str, config: TrainConfig, paper: str, differs: str = "") 
         source=f"{paper}; accuracy from {record.source}" if record.source else paper,
         dataset=record.dataset,
         published_top1=record.top1,
-        differs=differs,
     )
 
 
@@ -130,9 +128,7 @@ GENERAL = {
 
 GSM_RECIPES = {name: _of_released(name, PAPER, GSM_PAPER) for name in RELEASED if name.startswith("gsm_")}
 
-GSF_RECIPES = {
-    name: _of_released(name, GSF, GSF_PAPER, GSF_DIFFERS) for name in RELEASED if name.startswith("gsf_")
-}
+GSF_RECIPES = {name: _of_released(name, GSF, GSF_PAPER) for name in RELEASED if name.startswith("gsf_")}
 
 TSM_RECIPES = {
     "tsm_resnet50_something-v1_8": _baseline(TSM, "tsm_resnet50", 8, TSM_README, 0.456, TSM_DIFFERS),

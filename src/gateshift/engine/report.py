@@ -16,14 +16,17 @@ from PIL import Image
 from torch.nn import functional as F
 
 from gateshift.data.annotations import read_annotations
-from gateshift.data.dataset import read_views
+from gateshift.data.dataset import views_of
+from gateshift.data.opening import open_record
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.chart import Chart, line_chart
 from gateshift.engine.checkpoint import write_text
 from gateshift.engine.metrics import summary
 from gateshift.engine.pages import data_uri, render_page
+from gateshift.engine.run import BAD_VIDEOS
 from gateshift.engine.scores import Scores
 from gateshift.engine.trial import record_name
+from gateshift.engine.waiting import waiting_advice
 from gateshift.errors import DataError, VideoError
 from gateshift.spec import InputSpec
 
@@ -89,6 +92,9 @@ def page_values(run_dir: Path) -> dict[str, Any]:
         "best_epoch": best_epoch(log),
         "seconds": sum(row["seconds"] for row in log),
         "clips_per_second": float(np.median([row["clips_per_second"] for row in log])) if log else 0.0,
+        "data_wait": data_wait(log),
+        "waiting_advice": waiting_advice(data_wait(log)),
+        "bad_videos": read_rows(run_dir / BAD_VIDEOS),
         "duration": duration,
         "charts": _charts(log),
         "cells": confusion_cells(measured["confusion"]),
@@ -122,8 +128,15 @@ def _read_log(run_dir: Path) -> list[dict[str, float]]:
     path = run_dir / "log.csv"
     if not path.is_file():
         raise DataError(f"{str(run_dir)!r} has no log.csv. Train until the first epoch is over.")
+    return [{name: _number(text) for name, text in row.items()} for row in read_rows(path)]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by column; none where there is no such file."""
+    if not path.is_file():
+        return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))
 
 
 def _number(text: str | None) -> float:
@@ -131,6 +144,12 @@ def _number(text: str | None) -> float:
         return float(text or "nan")
     except ValueError:
         return float("nan")
+
+
+def data_wait(log: Sequence[Mapping[str, float]]) -> float:
+    """Return the share of training that went by in waiting for data; NaN where an earlier version trained."""
+    seconds = sum(row["seconds"] for row in log)
+    return sum(row["seconds"] * row.get("data_wait", float("nan")) for row in log) / max(seconds, 1e-9)
 
 
 def best_epoch(log: Sequence[Mapping[str, float]]) -> int:
@@ -234,13 +253,8 @@ def _try_strip(annotations: Annotations | None, record: VideoRecord | None) -> t
 
 def film_strip(annotations: Annotations, record: VideoRecord) -> str:
     """Return a few frames of a video side by side, cropped as for the network, as the data URI of a JPEG."""
-    views = read_views(
-        annotations.path(record),
-        THUMBNAIL_FRAMES,
-        THUMBNAIL,
-        frame_template=annotations.frame_template,
-        record=record,
-    )
+    video = open_record(annotations, record, "rgb")
+    views = views_of(video, THUMBNAIL_FRAMES, THUMBNAIL, record=record)
     frames = F.pad(views[0], (0, 2)).permute(2, 0, 3, 1).flatten(1, 2)  # (T, 3, S, S) -> (S, T * (S + 2), 3)
     buffer = io.BytesIO()
     Image.fromarray(frames.numpy()).save(buffer, "JPEG", quality=80)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateshift.data.annotations import read_annotations, write_annotations
-from gateshift.data.dataset import require_modality
+from gateshift.data.opening import require_modality
 from gateshift.data.records import Annotations
 from gateshift.engine.checkpoint import load_state, save_state, write_text
 from gateshift.engine.config import TrainConfig
@@ -28,7 +28,15 @@ LOG_COLUMNS = (
     "mean_class_accuracy",
     "seconds",
     "clips_per_second",
+    "data_wait",
+    "left_out",
 )
+BAD_VIDEOS = "bad_videos.csv"
+BAD_VIDEO_COLUMNS = ("video", "split", "epoch", "reason")
+POLICIES = (
+    "on_bad_video",
+    "max_bad_videos",
+)  # which a resumed run may change: nothing learnt depends on them
 
 
 @dataclass
@@ -40,16 +48,22 @@ class Position:
         step: batches of the running epoch that are learnt.
         totals: loss sum, right predictions and clips of the running epoch so far.
         seconds: time spent in the running epoch so far.
+        waited: of these seconds, those spent waiting for data.
+        left_out: clips that the running epoch lacks, as their videos cannot be read.
         best: top1 and negated loss on validation of the weights that are kept.
         history: one row per finished epoch, as in ``log.csv``.
+        bad_videos: one row per video that was ever left out, with the epoch when it first was.
     """
 
     epoch: int = 0
     step: int = 0
     totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     seconds: float = 0.0
+    waited: float = 0.0
+    left_out: int = 0
     best: list[float] = field(default_factory=lambda: [-1.0, float("-inf")])
     history: list[dict[str, float]] = field(default_factory=list)
+    bad_videos: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,13 @@ class Run:
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
         """Write the log and all that a resume needs; a kill leaves the state before or this one."""
         save_state(self.dir / "last", {"position": vars(position), **state})
-        write_text(self.dir / "log.csv", format_log(position.history))
+        write_text(self.dir / "log.csv", as_csv(LOG_COLUMNS, position.history))
+        self.write_bad_videos(position)
+
+    def write_bad_videos(self, position: Position) -> None:
+        """Write the list of the videos that were left out, if there are any."""
+        if position.bad_videos:
+            write_text(self.dir / BAD_VIDEOS, as_csv(BAD_VIDEO_COLUMNS, position.bad_videos))
 
     def load(self) -> tuple[Position, dict[str, Any] | None]:
         """Return where the run stands, and the state of weights and optimiser (None at its start)."""
@@ -84,16 +104,16 @@ class Run:
         return Position(**state.pop("position")), state
 
 
-def format_log(history: Sequence[Mapping[str, float]]) -> str:
-    """Return ``log.csv`` as text.
+def as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table as text.
 
-    >>> format_log([]).startswith("epoch,lr,train_loss")
-    True
+    >>> as_csv(("epoch", "lr"), [{"epoch": 1}])
+    'epoch,lr\\n1,\\n'
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, LOG_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(history)
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -110,7 +130,7 @@ def default_run_dir(data: Path, model: str, modality: str = "rgb") -> Path:
 def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -> Run:
     """Start a run in ``out``, or open the one that is there if it has the same config and data.
 
-    Only the ``main`` process of several writes.
+    What to do with bad videos may be another than before. Only the ``main`` process of several writes.
 
     Raises:
         ConfigError: ``out`` holds a run of another config.
@@ -122,22 +142,28 @@ def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -
     require_modality(annotations, config.modality)
     settings = out / "config.json"
     if settings.exists():
-        recorded = _read_settings(settings)
-        _refuse_other_config(config, TrainConfig.from_json(recorded), out)
+        recorded = TrainConfig.from_json(_read_settings(settings))
+        _refuse_other_config(config, recorded, out)
         split = read_annotations(out / "data")
         _refuse_other_data(annotations, split, out)
+        if main and config != recorded:
+            _write_settings(out, config, data, split)
         return Run(out, config, data, split)
     if out.exists() and not _is_new(out):
         raise GateshiftError(f"{out} exists and is not a run. Choose an empty or new folder with --out.")
     if main:
         write_annotations(annotations, out / "data")
-        values = config.to_json() | {
-            "data": str(data.resolve()),
-            "classes": list(annotations.classes),
-            "command": command_line(config, data, out, RECIPES[choose_recipe(None, data)].config),
-        }
-        write_text(settings, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        _write_settings(out, config, data, annotations)
     return Run(out, config, data, annotations)
+
+
+def _write_settings(out: Path, config: TrainConfig, data: Path, annotations: Annotations) -> None:
+    values = config.to_json() | {
+        "data": str(data.resolve()),
+        "classes": list(annotations.classes),
+        "command": command_line(config, data, out, RECIPES[choose_recipe(None, data)].config),
+    }
+    write_text(out / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def _is_new(out: Path) -> bool:
@@ -180,7 +206,11 @@ def _require_train_and_val(annotations: Annotations, data: Path) -> None:
 
 def _refuse_other_config(config: TrainConfig, recorded: TrainConfig, out: Path) -> None:
     now, then = config.to_json(), recorded.to_json()
-    changed = [f"{name} {then[name]} -> {now[name]}" for name in now if now[name] != then[name]]
+    changed = [
+        f"{name} {then[name]} -> {now[name]}"
+        for name in now
+        if now[name] != then[name] and name not in POLICIES
+    ]
     if changed:
         raise ConfigError(
             f"{out} holds a run of other settings: {', '.join(changed)}. "

@@ -10,6 +10,7 @@ from gateshift.data.annotations import read_annotations
 from gateshift.data.dataset import EvalViews
 from gateshift.data.folders import find_splits
 from gateshift.data.lists import find_lists
+from gateshift.data.locate import locate
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.edition import require_same_edition
@@ -26,7 +27,7 @@ __all__ = ["choose_records", "plan_trial", "record_name", "score", "test", "with
 
 def test(
     model: str | Path,
-    data: Path,
+    data: str | Path,
     *,
     clips: int = 1,
     crops: int = 1,
@@ -50,7 +51,7 @@ def test(
 
     Args:
         model: a run directory, a weights file, or the name of published weights.
-        data: a folder of class folders, or one with lists.
+        data: a folder of class folders, or one with lists; also the URL of a folder of shards.
         clips: temporal samplings per video.
         crops: spatial windows per clip: 1, 3, 5 or 10.
         full_resolution: 1 or 3 crops as large as the short side of the resized frames, such as 256 for 224.
@@ -100,7 +101,7 @@ def plan_trial(
         raise ConfigError(f"clips is {clips}; it must be at least 1. Change --clips.")
     weights, network = load_once(model, how.device)
     spec = choose_input(network, size, full_resolution, crops)
-    annotations, records = choose_records(Path(model), Path(data), split)
+    annotations, records = choose_records(Path(model), locate(data), split)
     require_same_edition(weights, annotations)
     annotations, records = with_classes_of(network, annotations, records)
     views = EvalViews(annotations, records, network.num_segments, spec, clips, crops)

@@ -1,6 +1,5 @@
 """Training: the `train` command, and the loop written out."""
 
-import json
 import time
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
@@ -9,42 +8,42 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.nn import functional as F
 
-from gateshift.data.dataset import EvalViews
+from gateshift.data.locate import locate
+from gateshift.engine.bad_videos import leave_out, require_some, settle_window
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import pick_device
+from gateshift.engine.epoch_end import close_epoch
+from gateshift.engine.inference import Unreadable
 from gateshift.engine.learner import (
     Learner,
     build_learner,
-    epoch_batches,
-    forward_backward,
-    load_batches,
+    learn,
     seed_step,
     set_train_mode,
     step_optimizer,
     validate,
 )
-from gateshift.engine.metrics import summary
+from gateshift.engine.loading import epoch_batches, load_batches
 from gateshift.engine.optim import set_learning_rate
 from gateshift.engine.plan import show_plan
 from gateshift.engine.progress import Bar, console, progress_bar
 from gateshift.engine.recipes import RECIPES, choose_recipe
-from gateshift.engine.report import duration, write_report
+from gateshift.engine.rehearsal import rehearse
+from gateshift.engine.report import write_report
 from gateshift.engine.run import Position, Run, default_run_dir, open_run
-from gateshift.engine.scores import Scores
 from gateshift.engine.stopping import StopRequest, stop_requests
+from gateshift.engine.waiting import Waiting
 from gateshift.errors import GateshiftError
 from gateshift.models.input_size import require_size
 from gateshift.models.registry import create_model
 from gateshift.models.temporal_options import parse_options
-from gateshift.models.weights import save_weights
 
 SAVE_SECONDS = 60.0
 
 
 def train(
-    data: Path,
+    data: str | Path,
     *,
     recipe: str | None = None,
     out: Path | None = None,
@@ -68,8 +67,11 @@ def train(
     clip_grad: float | None = None,
     partial_bn: bool | None = None,
     flip: bool | None = None,
+    augment: str | None = None,
     val_fraction: float | None = None,
     precision: str | None = None,
+    on_bad_video: str | None = None,
+    max_bad_videos: int | None = None,
     seed: int | None = None,
     workers: int = 2,
     device: str = "auto",
@@ -84,8 +86,19 @@ def train(
     3x3_reduce, 3x3, double_3x3_reduce, double_3x3_1, double_3x3_2, pool_proj, all; inceptionv3: 1x1, tower,
     tower_1, tower_2, all), where blocks that halve the map and lack the branch keep their released place.
 
+    Augmentation: rand-m9-mstd0.5 is RandAugment in timm's spelling (also n, p, mmax, inc1), on whole frames
+    before crop and flip; jitter changes brightness, contrast and colour by up to that share; erase is the
+    probability that a rectangle is blanked; mixup and cutmix mix clips and labels of a batch, with shares
+    from Beta distributions of that parameter. All frames of a clip change alike, and none of it is on in
+    validation. `gateshift show` draws it.
+
+    A video that cannot be read ends training, which the same command resumes once it is mended. With
+    --on-bad-video skip it is left out of each epoch in which its frames cannot be read, never replaced;
+    bad_videos.csv in the run names it. These two settings may change when a run is resumed.
+
     Args:
-        data: folder of class sub-folders (optionally under train/ val/ test/), or a folder with lists.
+        data: folder of class sub-folders (optionally under train/ val/ test/), or a folder with lists; also
+            the URL of a folder of shards.
         recipe: named settings to start from; by default what dataset.json names, or else finetune.
         out: run directory; by default runs/<data>-<model>, with the modality at its end if it is not rgb.
         model: name of the model; see `gateshift models`.
@@ -109,21 +122,27 @@ def train(
         clip_grad: largest gradient norm at an optimiser step; 0 for no clipping.
         partial_bn: freeze every 2D batch-norm of the backbone but the first.
         flip: mirror half of the training clips, exchanging the labels that a mirror exchanges.
+        augment: what else changes them, such as rand-m9-mstd0.5,jitter=0.4,erase=0.25,mixup=0.2,cutmix=1;
+            "none" for none.
         val_fraction: share of the videos held out where the data has no split of its own.
         precision: auto, float32, bfloat16 or float16.
+        on_bad_video: of a video that cannot be read: error stops, skip leaves it out and lists it.
+        max_bad_videos: different videos that may be left out of the whole run before it stops.
         seed: decides the split, the initial weights, the order and every augmentation.
         workers: processes that read videos; the result does not depend on it.
         device: auto, cpu, cuda or mps.
 
     Returns:
         ``run``, ``weights``, ``epochs``, ``top1`` (last epoch), ``best_top1`` (the weights that are kept),
-        ``seconds`` and ``clips_per_second`` of training.
+        ``seconds`` and ``clips_per_second`` of training, ``data_wait`` (the share of these seconds spent
+        waiting for data) and ``bad_videos`` (how many were left out).
 
     Raises:
         GateshiftError: data, settings or weights that cannot be used, each with what to do.
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after saving.
     """
-    recipe = choose_recipe(recipe, Path(data))
+    data = locate(data)
+    recipe = choose_recipe(recipe, data)
     config = RECIPES[recipe].config.changed(
         {
             "model": model,
@@ -146,12 +165,15 @@ def train(
             "clip_grad": clip_grad,
             "partial_bn": partial_bn,
             "flip": flip,
+            "augment": augment,
             "val_fraction": val_fraction,
             "precision": precision,
+            "on_bad_video": on_bad_video,
+            "max_bad_videos": max_bad_videos,
             "seed": seed,
         }
     )
-    return train_config(config, Path(data), recipe=recipe, out=out, workers=workers, device=device)
+    return train_config(config, data, recipe=recipe, out=out, workers=workers, device=device)
 
 
 def train_config(
@@ -191,7 +213,9 @@ def train_config(
     with stop_requests() as stop:
         while position.epoch < config.epochs:
             train_one_epoch(learner, position, stop)
-            scores = validate(learner)
+            scores, bad = validate(learner)
+            leave_out(learner, position, "val", bad)
+            require_some(learner, position, "val", len(scores.videos))
             close_epoch(learner, position, scores)
     if accelerator.is_main_process:
         write_report(run.dir)
@@ -224,10 +248,12 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
     batches = epoch_batches(len(learner.train_clips), config, position.epoch)
     num_windows = -(-len(batches) // config.accumulate)
     totals = torch.tensor(position.totals, device=learner.device)
+    bad: list[Unreadable] = []
+    waiting = Waiting(learner.device)
     started = last_save = time.monotonic()
     loaded = load_batches(learner, batches[position.step :], position.epoch)
     with closing(loaded), epoch_bar(learner, position, len(batches)) as bar:
-        for step, (clips, labels) in enumerate(loaded, start=position.step):
+        for step, batch in enumerate(waiting.over(loaded), start=position.step):
             window = step // config.accumulate
             in_window = batches[window * config.accumulate : (window + 1) * config.accumulate]
             num_clips = sum(map(len, in_window))
@@ -236,25 +262,31 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
 
             seed_step(config.seed, position.epoch, step, accelerator.process_index)
             with nullcontext() if ends_window else accelerator.no_sync(learner.parallel):
-                loss, right = forward_backward(learner, clips, labels, num_clips)
-            totals += torch.stack([loss, right, torch.full_like(right, len(labels))])
+                loss, right = learn(learner, batch.clips, batch.labels, num_clips)
+            totals += torch.stack([loss, right, torch.full_like(right, len(batch.labels))])
+            bad += batch.bad
             bar.advance()
             if not ends_window:
                 continue
 
-            step_optimizer(learner)
+            if settle_window(learner, position, bad, num_clips):
+                step_optimizer(learner)
+            bad = []
             now = time.monotonic()
             if stop or now - last_save > SAVE_SECONDS:
                 position.step, position.totals = step + 1, totals.tolist()
                 require_finite(position, config)
                 position.seconds += now - started
+                position.waited += waiting.take()
                 learner.save(position)
                 started = last_save = now
             if stop:
                 raise KeyboardInterrupt(stopped_message(learner.run, position))
     position.totals = accelerator.reduce(totals).tolist()
     position.seconds += time.monotonic() - started
+    position.waited += waiting.take()
     require_finite(position, config)
+    require_some(learner, position, "train", position.totals[2])
 
 
 def require_finite(position: Position, config: TrainConfig) -> None:
@@ -264,85 +296,6 @@ def require_finite(position: Position, config: TrainConfig) -> None:
             f"the training loss of epoch {position.epoch + 1} is {position.totals[0]}. The state before it "
             f"is kept; train anew with a lower --lr (it was {config.lr}) and another --out."
         )
-
-
-def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
-    """Log the epoch, keep its weights if they are the best so far, save the state."""
-    config = learner.config
-    loss_sum, right, clips = position.totals
-    val = summary(scores)
-    val_loss = mean_loss(scores)
-    row = {
-        "epoch": position.epoch + 1,
-        "lr": learner.optimizer.param_groups[-1]["lr"],
-        "train_loss": loss_sum / clips,
-        "train_top1": right / clips,
-        "val_loss": val_loss,
-        "val_top1": val["top1"],
-        "val_top5": val["top5"],
-        "mean_class_accuracy": val["mean_class_accuracy"],
-        "seconds": round(position.seconds, 3),
-        "clips_per_second": round(clips / max(position.seconds, 1e-9), 3),
-    }
-    if [val["top1"], -val_loss] > position.best:
-        position.best = [val["top1"], -val_loss]
-        if learner.accelerator.is_main_process:
-            scores.save(learner.run.scores)
-            save_weights(
-                learner.model,
-                learner.run.weights,
-                recipe=json.dumps(config.to_json()),
-                accuracy={"top1": val["top1"], "mean_class_accuracy": val["mean_class_accuracy"]},
-                trained_on=learner.run.annotations.dataset or str(learner.run.data),
-            )
-    position.history.append(row)
-    position.epoch, position.step = position.epoch + 1, 0
-    position.totals, position.seconds = [0.0, 0.0, 0.0], 0.0
-    learner.save(position)
-    if learner.accelerator.is_main_process:
-        console().print(
-            f"epoch {position.epoch}/{config.epochs}  loss {row['train_loss']:.3f}  "
-            f"train {row['train_top1']:.1%}  val {row['val_top1']:.1%} (best {position.best[0]:.1%})  "
-            f"{row['clips_per_second']:.1f} clips/s"
-        )
-
-
-def mean_loss(scores: Scores) -> float:
-    """Return the mean cross-entropy of ``scores``."""
-    return F.cross_entropy(torch.from_numpy(scores.logits), torch.from_numpy(scores.labels)).item()
-
-
-def rehearse(learner: Learner) -> None:
-    """Run one training and one validation batch and a save before the first epoch, and estimate the time.
-
-    What would fail after an hour fails now. The model is put back as it was.
-    """
-    num_clips = learner.config.batch_size
-    kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
-    batches = epoch_batches(len(learner.train_clips), learner.config, epoch=0)
-    set_train_mode(learner)
-    steps = []
-    loaded = load_batches(learner, batches[:3], epoch=0)
-    shown = learner.accelerator.is_main_process
-    with closing(loaded), progress_bar("rehearsal", 4, shown=shown) as bar:
-        for clips, labels in loaded:
-            started = time.monotonic()
-            forward_backward(learner, clips, labels, len(labels))
-            steps.append(time.monotonic() - started)
-            bar.advance()
-        started = time.monotonic()
-        views = learner.val_views
-        some = EvalViews(views.annotations, views.records[:num_clips], views.num_segments, views.spec)
-        validate(learner, some)
-        validation = (time.monotonic() - started) / len(some) * len(views)
-        bar.advance()
-    learner.optimizer.zero_grad()
-    learner.model.load_state_dict(kept)
-    learner.save(Position())
-    epochs = learner.config.epochs
-    estimate = epochs * (len(batches) * min(steps) + validation)  # the first step also sets things up
-    if learner.accelerator.is_main_process:
-        console().print(f"rehearsal passed; about {duration(estimate)} for {epochs} epochs")
 
 
 def epoch_bar(learner: Learner, position: Position, num_batches: int) -> AbstractContextManager[Bar]:
@@ -363,6 +316,7 @@ def stopped_message(run: Run, position: Position) -> str:
 def result(run: Run, position: Position, num_clips: int) -> dict[str, Any]:
     """Return what the `train` command answers."""
     seconds = sum(row["seconds"] for row in position.history)
+    waited = sum(row["seconds"] * row.get("data_wait", 0.0) for row in position.history)
     return {
         "run": str(run.dir),
         "weights": str(run.weights),
@@ -371,4 +325,6 @@ def result(run: Run, position: Position, num_clips: int) -> dict[str, Any]:
         "best_top1": position.best[0],
         "seconds": seconds,
         "clips_per_second": num_clips * position.epoch / max(seconds, 1e-9),
+        "data_wait": waited / max(seconds, 1e-9),
+        "bad_videos": len(position.bad_videos),
     }

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,9 @@ from gateshift import __version__
 from gateshift.data.dataset import EvalViews
 from gateshift.data.flow_folder import flow_name
 from gateshift.data.records import VideoRecord
-from gateshift.engine.inference import AVERAGES, Inference, infer
+from gateshift.data.remote import join
+from gateshift.data.shards import find_place
+from gateshift.engine.inference import AVERAGES, Answer, Inference, Unreadable, infer
 from gateshift.engine.kept_answers import KeptAnswers
 from gateshift.engine.scores import Scores
 from gateshift.errors import VideoError, WeightsError
@@ -93,17 +95,23 @@ class Trial:
 
     def _identity(self, record: VideoRecord) -> list[object]:
         annotations = self.views.annotations
-        path = annotations.path(record)
-        if self.views.spec.modality == "flow" and annotations.flow:
+        path, within = annotations.path(record), list[object]()
+        if annotations.shards:
+            place = find_place(annotations.shards, record)[1]
+            path = Path(annotations.shards.location, place.shard)
+            within = [join(annotations.shards.location, place.shard), *place]
+        elif self.views.spec.modality == "flow" and annotations.flow:
             path = annotations.root / annotations.flow[0] / flow_name(record.video)
-        found = path.stat() if path.exists() else None
+        found = path.stat() if path.exists() else None  # of a URL there is none: place and size must do
         return [
-            str(path.absolute()),
+            record.video if within else str(path.absolute()),
             record.label,
             record.num_frames,
             record.start_frame,
             record.end_frame,
+            *((record.start_seconds, record.end_seconds) if record.in_seconds else ()),
             found and [found.st_size, found.st_mtime_ns],
+            *within,
         ]
 
 
@@ -137,9 +145,22 @@ def score(
     for answer in answers:
         if answer.error:
             raise VideoError(answer.error)
+    return _as_scores(answers, model, views, how)
+
+
+def score_readable(
+    model: VideoClassifier, views: EvalViews, how: Inference, *, label_swaps: Mapping[int, int]
+) -> tuple[Scores, list[Unreadable]]:
+    """Return what ``score`` does of the videos that can be read, perhaps none, and the others."""
+    answers = infer(model, views, len(views.records), how, flipped=views.flipped, label_swaps=label_swaps)
+    bad = [Unreadable(answer.index, answer.error) for answer in answers if answer.error]
+    return _as_scores([answer for answer in answers if not answer.error], model, views, how), bad
+
+
+def _as_scores(answers: Sequence[Answer], model: VideoClassifier, views: EvalViews, how: Inference) -> Scores:
     logits = [answer.logits for answer in answers if answer.logits is not None]
     return Scores(
-        videos=tuple(record_name(record) for record in views.records),
+        videos=tuple(record_name(views.records[answer.index]) for answer in answers),
         labels=np.array([answer.label for answer in answers], dtype=np.int64),
         logits=np.stack(logits) if logits else np.zeros((0, model.head.out_features), np.float32),
         classes=model.classes or views.annotations.classes,
@@ -152,7 +173,12 @@ def record_name(record: VideoRecord) -> str:
 
     >>> record_name(VideoRecord("P01/P01_01.mp4", 3, start_frame=8, end_frame=202))
     'P01/P01_01.mp4[8:202]'
+    >>> record_name(VideoRecord("P01/P01_01.mp4", 3, start_seconds=0.5, end_seconds=12.0))
+    'P01/P01_01.mp4[0.5s:12.0s]'
     """
+    if record.in_seconds:
+        until = "" if record.end_seconds is None else f"{record.end_seconds}s"
+        return f"{record.video}[{record.start_seconds or 0.0}s:{until}]"
     if record.start_frame == 0 and record.end_frame is None:
         return record.video
     end = "" if record.end_frame is None else record.end_frame

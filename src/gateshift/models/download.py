@@ -6,7 +6,6 @@ part, and the next call asks the server for the rest. What arrives whole but wro
 
 import hashlib
 import http.client
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -28,11 +27,6 @@ CHUNK = 1 << 18  # bytes
 TIMEOUT = 30  # seconds without a byte
 
 Connect = Callable[[str, dict[str, str]], http.client.HTTPResponse]  # url, headers -> the answer
-
-
-def cache_dir() -> Path:
-    """Return the folder of downloaded files: ``GATESHIFT_CACHE``, or ``~/.cache/gateshift``."""
-    return Path(os.environ.get("GATESHIFT_CACHE") or "~/.cache/gateshift").expanduser()
 
 
 def fetch(url: str, path: Path, sha256: str, progress: bool = True) -> Path:

@@ -7,8 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from gateshift.errors import WeightsError, lookup
-from gateshift.models.download import cache_dir, fetch
+from gateshift.models.download import fetch
 from gateshift.models.pickles import read_pickle, with_batch_counts
+from gateshift.spec import cache_dir
 
 
 @dataclass(frozen=True, kw_only=True)

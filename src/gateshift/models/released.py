@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateshift.errors import WeightsError, lookup
-from gateshift.models.download import cache_dir, file_sha256
+from gateshift.models.download import file_sha256
 from gateshift.models.drive import VIEW, fetch_drive
 from gateshift.models.legacy import build_original, read_original
 from gateshift.models.weights_file import save_weights
+from gateshift.spec import cache_dir
 
 CHECKSUMS = "checksums.json"
 

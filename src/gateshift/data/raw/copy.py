@@ -31,6 +31,7 @@ class Copy:
         media: all that lies in the root.
         problems: what is wrong.
         flow: prepared optical flow, where there is some.
+        notes: remarks for the user, one sentence each.
     """
 
     raw: RawDataset
@@ -40,6 +41,7 @@ class Copy:
     media: Media
     problems: tuple[Problem, ...]
     flow: Flow | None = None
+    notes: tuple[str, ...] = ()
 
     def usable(self, video: RawVideo) -> FoundVideo | None:
         """Return what was found for a video, if it is there and whole as far as names tell."""
