@@ -130,6 +130,21 @@ def test_small_copies_are_the_same_dataset(data):
     assert numbers(moved) == numbers(data)
 
 
+def test_an_interrupt_says_what_is_kept(data, monkeypatch):
+    def interrupted(tasks, workers, lost):
+        yield next(iter(run_tasks(tasks, 0, lost)))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "run_tasks", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="is kept in .*out'. The same command goes on"):
+            prepare(data, proxy=48)
+    kept = [path for path in (data.parent / "out" / "videos").rglob("*.mp4")]
+    assert len(kept) == 1
+    prepare(data, proxy=48)
+    assert kept[0].exists()
+
+
 def test_the_same_command_again_changes_nothing(data):
     first = prepare(data, proxy=48)
     before = files(data.parent / "out")

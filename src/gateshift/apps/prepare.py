@@ -1,7 +1,8 @@
 """``gateshift prepare``: a dataset becomes lists, frames, small copies or shards for the other commands."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def _prepare_data(
         folders = [video for video in videos if (annotations.root / video).is_dir()]
         refuse_frames(annotations.root, folders, len(videos))
     conversion = step.conversion(annotations.frame_template)
-    with progress_bar(step.doing, len(videos)) as bar:
+    with progress_bar(step.doing, len(videos)) as bar, _going_on_later(out):
         converted = convert_data(
             annotations, out / step.folder, conversion, workers=_processes(workers), advance=bar.advance
         )
@@ -183,7 +184,8 @@ def _convert_copy(copy: Copy, out: Path, step: _Step, workers: int) -> Copy:
     if step.folder == FRAMES:
         refuse_frames(copy.root, [video.path for video in videos.values() if video.frames], len(videos))
     conversion = step.conversion(common_template(videos))
-    with progress_bar(step.doing, len({video.path for video in videos.values()})) as bar:
+    num_videos = len({video.path for video in videos.values()})
+    with progress_bar(step.doing, num_videos) as bar, _going_on_later(out):
         return convert_copy(
             copy, out / step.folder, conversion, workers=_processes(workers), advance=bar.advance
         )
@@ -191,9 +193,20 @@ def _convert_copy(copy: Copy, out: Path, step: _Step, workers: int) -> Copy:
 
 def _write_shards(annotations: Annotations, out: Path, shard_bytes: int) -> dict[str, Any]:
     """Write shards; return what the answer says of them."""
-    with progress_bar("writing shards", count_samples(annotations)) as bar:
+    with progress_bar("writing shards", count_samples(annotations)) as bar, _going_on_later(out):
         write_shards(annotations, out, shard_bytes=shard_bytes, advance=bar.advance)
     return {"shards": str(out)}
+
+
+@contextmanager
+def _going_on_later(out: Path) -> Iterator[None]:
+    """Say what Ctrl-C leaves."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"stopped; what is whole is kept in '{out}'. The same command goes on with the rest."
+        ) from error
 
 
 def _processes(workers: int) -> int:
