@@ -13,7 +13,7 @@ from typing import Any, get_args
 import torch
 
 from gateshift.apps.check_page import page_values
-from gateshift.apps.check_speed import measure_speed, num_cores
+from gateshift.apps.check_speed import measure_speed
 from gateshift.apps.show import input_spec
 from gateshift.data.check.clean import refuse_other, write_clean
 from gateshift.data.check.findings import KINDS, Finding, Severity
@@ -31,6 +31,7 @@ from gateshift.engine.pages import render_page
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.recipes import DEFAULT_RECIPE, RECIPES
 from gateshift.engine.train import refuse_model
+from gateshift.engine.waiting import available_cores
 from gateshift.errors import ConfigError, lookup
 
 SEVERITIES = get_args(Severity)  # from the one that matters most
@@ -115,7 +116,7 @@ def check(
     config, remarks = training_config(surveyed, recipe, {"model": model, "num_segments": num_segments})
     name = located.resolve().name
     folder = Path(out) if out else Path("checks") / name
-    checked = look(surveyed, remarks, folder, config, fast=fast, workers=min(workers, num_cores()))
+    checked = look(surveyed, remarks, folder, config, fast=fast, workers=min(workers, available_cores()))
     answer = {
         "name": name,
         "data": str(data),

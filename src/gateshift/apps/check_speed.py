@@ -5,7 +5,6 @@ measure_training (forward, backward and step, on the device) -----+--> advise ->
 """
 
 import math
-import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from gateshift.data.worker_pool import run_tasks
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.learner import build_learner, forward_backward, set_train_mode, step_optimizer
 from gateshift.engine.run import Run
+from gateshift.engine.waiting import available_cores
 from gateshift.errors import VideoError
 from gateshift.spec import InputSpec
 
@@ -106,7 +106,7 @@ def measure_speed(
         "model": config.model,
         "device": str(device),
         "batch_size": config.batch_size,
-        "cores": num_cores(),
+        "cores": available_cores(),
         "read_clips_per_second": None,
         "needed_clips_per_second": None,
         "short_side": None,
@@ -123,19 +123,14 @@ def measure_speed(
     if needed is None:
         said = f"A batch of {config.batch_size} does not fit into the memory of {device}: lower --batch-size."
         return facts | {"advice": said}
-    advice = advise(reading, needed, num_cores(), spec)
+    advice = advise(reading, needed, available_cores(), spec)
     return facts | {
         "needed_clips_per_second": needed,
         "workers": advice.workers,
         "proxy": advice.proxy,
         "waiting": advice.waiting,
-        "advice": sentence(reading, needed, num_cores(), config.model, str(device), data, advice),
+        "advice": sentence(reading, needed, available_cores(), config.model, str(device), data, advice),
     }
-
-
-def num_cores() -> int:
-    """Return the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure_reading(

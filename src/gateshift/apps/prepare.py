@@ -1,6 +1,5 @@
 """``gateshift prepare``: a dataset becomes lists, frames, small copies or shards for the other commands."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from gateshift.data.records import Annotations
 from gateshift.data.remote import is_url
 from gateshift.data.shard_writer import SHARD_BYTES, count_samples, write_shards
 from gateshift.engine.progress import progress_bar
+from gateshift.engine.waiting import available_cores
 from gateshift.errors import ConfigError
 
 FRAMES, PROXIES, SHARDS = "frames", "videos", "shards"  # what is written beside the lists
@@ -210,7 +210,7 @@ def _going_on_later(out: Path) -> Iterator[None]:
 
 
 def _processes(workers: int) -> int:
-    return min(workers, os.cpu_count() or 1)
+    return min(workers, available_cores())
 
 
 def _nothing_to_do(dataset: str) -> ConfigError:
