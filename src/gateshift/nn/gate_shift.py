@@ -23,9 +23,13 @@ Shapes: B clips, T frames per clip, N = B*T frames, C channels, H x W pixels.
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gateshift.nn.functional import gate_maps, interleave, laid_out_as, shift_time, to_clips, to_frames
+from gateshift.nn import ops
+from gateshift.nn.functional import dense, interleave, laid_out_as, shift_time, to_clips, to_frames
+from gateshift.nn.gate_maps import gate_maps
+from gateshift.nn.temporal_shift import TemporalShift
 
 
 def _unchanged(x: Tensor) -> Tensor:
@@ -60,7 +64,7 @@ class GateShift(nn.Module):
         self.num_segments = num_segments
         self.interleave = interleave
         self.gate_function = _known(gate)
-        self.fast_gates = False  # see use_fast_gates
+        self.fast = False  # see use_fast_gates
         self.norm = nn.BatchNorm3d(channels)
         self.gate = nn.Conv3d(channels, 2, kernel_size=3, padding=1, groups=2)  # one gate per half
         nn.init.zeros_(self.gate.weight)
@@ -73,6 +77,8 @@ class GateShift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) -> (B*T, C, H, W)."""
         gate = self.gates(x)
+        if self.fast:
+            return ops.gate_shift(dense(x), gate, self.num_segments, self.interleave)
         earlier, later = to_clips(x, self.num_segments).chunk(2, dim=1)  # (B, C/2, T, H, W) each
         earlier = _gated_shift(earlier, gate[:, :1], step=-1)
         later = _gated_shift(later, gate[:, 1:], step=+1)
@@ -112,7 +118,7 @@ class GateShiftFuse(nn.Module):
         self.num_segments = num_segments
         self.interleave = interleave
         self.gate_function = _known(gate)
-        self.fast_gates = False  # see use_fast_gates
+        self.fast = False  # see use_fast_gates
         self.num_gated = count_gated(channels, channel_ratio)
         self.norm = nn.BatchNorm3d(self.num_gated)
         self.gate = nn.Conv3d(self.num_gated, 2, kernel_size=3, padding=1, groups=2)  # starts open
@@ -125,13 +131,28 @@ class GateShiftFuse(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) -> (B*T, C, H, W)."""
-        gate = self.gates(x)
         gated, rest = x.tensor_split([self.num_gated], dim=1)
+        if self.fast:
+            y = self._mixed(dense(gated))
+            return torch.cat([y, rest], dim=1) if rest.shape[1] else y
+        gate = _gates(gated, self)
         earlier, later = to_clips(gated, self.num_segments).chunk(2, dim=1)  # (B, num_gated/2, T, H, W) each
         earlier = _gated_shift_fuse(earlier, gate[:, :1], self.fuse_earlier, step=-1)
         later = _gated_shift_fuse(later, gate[:, 1:], self.fuse_later, step=+1)
         y = torch.cat([_join([to_frames(earlier), to_frames(later)], self.interleave), rest], dim=1)
         return laid_out_as(y, x)
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        """Return what becomes of the gated channels of frames, (B*T, num_gated, H, W), by operators."""
+        gate = _gates(x, self)
+        means = ops.gate_means(x, gate, self.num_segments).to(self.fuse_earlier.weight.dtype)  # (B, T, 2, C)
+        moved, kept = means.unflatten(3, (2, -1)).permute(2, 3, 0, 4, 1)  # (2, B, C/2, T) each
+        earlier = self.fuse_earlier(torch.stack([F.pad(moved[0], (-1, 1)), kept[0]], dim=1))  # (B, 1, C/2, T)
+        later = self.fuse_later(torch.stack([F.pad(moved[1], (1, -1)), kept[1]], dim=1))
+        fuse = (
+            torch.cat([earlier, later], dim=2).sigmoid().squeeze(1).transpose(1, 2).to(x.dtype).contiguous()
+        )
+        return ops.gate_shift_fuse(x, gate, fuse, self.num_segments, self.interleave)
 
     def extra_repr(self) -> str:
         """Say what the module was made for."""
@@ -161,14 +182,14 @@ def count_gated(channels: int, channel_ratio: float) -> int:
 
 
 def use_fast_gates(model: nn.Module, fast: bool = True) -> None:
-    """Let all gate-shift modules of ``model`` compute their gates by ``gate_maps`` instead of ``nn.Conv3d``.
+    """Let the gate-shift and temporal-shift modules of ``model`` be run by the operators of ``nn/ops.py``.
 
-    The plain convolution is the reference, with the released arithmetic to the last rounding; the other gives
-    the same gates up to rounding, several times as fast on a CPU.
+    The plain modules are the reference, with the released arithmetic to the last rounding; the operators give
+    the same up to rounding, several times as fast, and keep less for the backward pass.
     """
     for module in model.modules():
-        if isinstance(module, (GateShift, GateShiftFuse)):
-            module.fast_gates = fast
+        if isinstance(module, (GateShift, GateShiftFuse, TemporalShift)):
+            module.fast = fast
 
 
 def _known(gate: str) -> str:
@@ -181,12 +202,10 @@ def _known(gate: str) -> str:
 def _gates(x: Tensor, module: GateShift | GateShiftFuse) -> Tensor:
     """Return f(gate(relu(norm(x)))) of frames (B*T, C, H, W) as (B, 2, T, H, W), f the module's of GATES."""
     bound = GATES[module.gate_function]
-    if not module.fast_gates:
+    if not module.fast:
         clips = to_clips(x, module.num_segments).contiguous()
         return bound(module.gate(module.norm(clips).relu()))
-    active = module.norm(x.unsqueeze(2)).squeeze(2).relu()  # its statistics are over all frames of all clips
-    assert module.gate.bias is not None
-    return bound(gate_maps(active, module.gate.weight, module.gate.bias, module.num_segments))
+    return bound(gate_maps(x, module.norm, module.gate, module.num_segments))
 
 
 def _gated_shift(x: Tensor, gate: Tensor, step: int) -> Tensor:
