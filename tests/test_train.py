@@ -103,6 +103,11 @@ def test_training_again_is_the_same_to_the_last_bit_with_any_number_of_workers(u
     assert_same_run(unbroken[0], tmp_path / "run")
 
 
+def test_blocks_that_run_again_change_nothing(unbroken, data, tmp_path):
+    gateshift.train(data, out=tmp_path / "run", **TINY, checkpoint_activations=True)
+    assert_same_run(unbroken[0], tmp_path / "run")
+
+
 def test_a_finished_run_is_not_trained_again(unbroken, data):
     out, answer = unbroken
     before = (out / "last" / "state.pt").stat().st_mtime_ns

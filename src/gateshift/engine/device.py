@@ -1,14 +1,20 @@
 """Where a network runs and in which precision, chosen by name."""
 
+import ctypes
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from gateshift.errors import ConfigError, lookup
+from gateshift.models.classifier import VideoClassifier
 from gateshift.nn import use_fast_gates
+from gateshift.nn.checkpointing import checkpointing
+from gateshift.nn.recompute import recomputing
 
 PRECISIONS: Mapping[str, torch.dtype | None] = {
     "auto": None,
@@ -76,6 +82,18 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
     return chosen
 
 
+def has_bfloat16() -> bool:
+    """Tell whether this CPU has instructions for bfloat16; without them it is slower than float32.
+
+    False where the system does not say: on others than Linux.
+    """
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})  # x86 twice, and ARM
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
     """Return the context in which a network computes in ``precision``; float32 changes nothing."""
     if precision == torch.float32:
@@ -83,9 +101,45 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, dtype=precision)
 
 
+@contextmanager
+def training_pass(
+    device: torch.device, precision: torch.dtype, checkpoint_activations: bool = False
+) -> Iterator[None]:
+    """Be the context of the forward pass of a training step: ``autocast``, keeping no more than is needed."""
+    blocks = checkpointing() if checkpoint_activations else nullcontext()
+    with autocast(device, precision), recomputing(), blocks:
+        yield
+    if device.type == "cpu" and precision == torch.float32:
+        _trim_heap()
+
+
+def _trim_heap() -> None:
+    """Give the holes in the heap of glibc back to the system, where it is the C library.
+
+    They are what the forward pass made and did not keep. The backward pass makes tensors of other sizes, and
+    without this a tenth of its peak memory is holes. It takes 7 % of a step's time: too much for what maps of
+    half the size would gain.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
+
+
+def compile_backbone(model: VideoClassifier, backend: str = "inductor") -> None:
+    """Let torch compile the backbone at its first step; dropout stays outside and draws as it did.
+
+    It takes minutes, and once more where a batch has another number of clips.
+    """
+    backbone: Any = model.backbone
+    backbone.forward_features = torch.compile(backbone.forward_features, backend=backend)
+
+
 def prepare_for_speed(model: nn.Module) -> None:
-    """Lay out 2D convolutions channels-last and take the fast gates: the same up to rounding, sooner."""
+    """Lay out 2D convolutions channels-last and take the fast layers: the same up to rounding, sooner."""
     use_fast_gates(model)
+    for module in model.modules():
+        if hasattr(module, "project_first"):
+            module.project_first = True  # type: ignore[assignment]
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from gateshift.data.augment import parse_augment
 from gateshift.data.dataset import EvalViews, TrainClips
 from gateshift.data.transforms import normalize, train_transform
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.device import autocast, pick_precision, prepare_for_speed
+from gateshift.engine.device import compile_backbone, pick_precision, prepare_for_speed, training_pass
 from gateshift.engine.inference import Inference, Unreadable
 from gateshift.engine.mixing import Mixing, share_right
 from gateshift.engine.optim import build_optimizer, freeze_batch_norms
@@ -46,6 +46,7 @@ class Learner:
     val_views: EvalViews
     mixing: Mixing
     workers: int
+    checkpoint_activations: bool = False
 
     @property
     def config(self) -> TrainConfig:
@@ -79,7 +80,13 @@ class Learner:
             self.run.save(position, self.state())
 
 
-def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
+def build_learner(
+    run: Run,
+    accelerator: Accelerator,
+    workers: int,
+    checkpoint_activations: bool = False,
+    compiled: bool = False,
+) -> Learner:
     """Build model, optimiser and data of ``run`` for this process."""
     config, annotations = run.config, run.annotations
     if config.batch_size % accelerator.num_processes:
@@ -103,6 +110,9 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
     if config.partial_bn:
         freeze_batch_norms(model)
     prepare_for_speed(model)
+    parallel = accelerator.prepare(model)
+    if compiled:
+        compile_backbone(model)
     precision = pick_precision(config.precision, accelerator.device)
     swaps = annotations.swap_indices
     augment = parse_augment(config.augment)
@@ -112,7 +122,7 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
         device=accelerator.device,
         precision=precision,
         model=model,
-        parallel=accelerator.prepare(model),
+        parallel=parallel,
         optimizer=build_optimizer(model, config),
         scaler=torch.amp.GradScaler(accelerator.device.type, enabled=precision == torch.float16),
         train_clips=TrainClips(
@@ -126,6 +136,7 @@ def build_learner(run: Run, accelerator: Accelerator, workers: int) -> Learner:
         val_views=EvalViews(annotations, "val", config.num_segments, model.input_spec, 1, 1),
         mixing=Mixing(augment, len(annotations.classes)),
         workers=workers,
+        checkpoint_activations=checkpoint_activations,
     )
 
 
@@ -156,7 +167,7 @@ def forward_backward(
     inputs, targets = normalize(clips, learner.model.input_spec), labels
     if learner.mixing:
         inputs, targets = learner.mixing(inputs, labels, mixing_rng())
-    with autocast(learner.device, learner.precision):
+    with training_pass(learner.device, learner.precision, learner.checkpoint_activations):
         logits = learner.parallel(inputs).float()
     loss = F.cross_entropy(logits, targets, label_smoothing=learner.config.label_smoothing, reduction="sum")
     # DistributedDataParallel averages over processes: the factor turns that into a mean over clips.

@@ -24,6 +24,9 @@ def learning_rate(epoch: float, *, lr: float, warmup_epochs: int, epochs: int) -
     return floor + (lr - floor) * (1 + math.cos(math.pi * done)) / 2
 
 
+FUSED = ("cpu", "cuda")  # where torch updates all parameters in one pass over memory
+
+
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimiser over two groups: the backbone's own layers, and all that starts untrained."""
     own: list[nn.Parameter] = []
@@ -36,9 +39,14 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
         {"params": own, "factor": config.backbone_lr if config.pretrained else 1.0},
         {"params": new, "factor": 1.0},
     ]
+    settings: dict[str, Any] = {
+        "lr": config.lr,
+        "weight_decay": config.weight_decay,
+        "fused": all(parameter.device.type in FUSED for parameter in own + new),
+    }
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.SGD(groups, momentum=0.9, **settings)
+    return torch.optim.AdamW(groups, **settings)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, epoch: float) -> float:

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from gateshift.data.records import Annotations
 from gateshift.engine.config import TrainConfig
+from gateshift.engine.device import has_bfloat16
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES
 from gateshift.engine.run import Run
@@ -64,7 +65,7 @@ def plan_lines(
             + (", batch-norms frozen but the first" if config.partial_bn else ""),
         ),
         *([("bad videos", _bad_videos(config))] if config.on_bad_video == "skip" else []),
-        ("runs on", f"{device}, {str(precision).removeprefix('torch.')}, seed {config.seed}"),
+        ("runs on", f"{device}, seed {config.seed}, {_precision(device, precision)}"),
     ]
     notes = (*_recipe_note(recipe, annotations), *annotations.notes)
     return lines + [("note", note) for note in notes]
@@ -83,6 +84,13 @@ def _recipe_note(recipe: str, annotations: Annotations) -> tuple[str, ...]:
         f"The recipe {recipe} was made for {meant}, and these videos are of {annotations.dataset}: "
         "no accuracy that it names is to be expected here.",
     )
+
+
+def _precision(device: torch.device, precision: torch.dtype) -> str:
+    """Name the type, and a faster one where exact ones were chosen on a CPU that has it."""
+    faster = device.type == "cpu" and precision == torch.float32 and has_bfloat16()
+    hint = "; --precision bfloat16 trains faster on this CPU, in less memory" if faster else ""
+    return str(precision).removeprefix("torch.") + hint
 
 
 def _shown(config: TrainConfig) -> str:

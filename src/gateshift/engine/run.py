@@ -140,9 +140,8 @@ def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -
     annotations = read_annotations(data, seed=config.seed, val_fraction=config.val_fraction)
     _require_train_and_val(annotations, data)
     require_modality(annotations, config.modality)
-    settings = out / "config.json"
-    if settings.exists():
-        recorded = TrainConfig.from_json(_read_settings(settings))
+    recorded = recorded_config(out)
+    if recorded is not None:
         _refuse_other_config(config, recorded, out)
         split = read_annotations(out / "data")
         _refuse_other_data(annotations, split, out)
@@ -155,6 +154,16 @@ def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -
         write_annotations(annotations, out / "data")
         _write_settings(out, config, data, annotations)
     return Run(out, config, data, annotations)
+
+
+def recorded_config(out: Path) -> TrainConfig | None:
+    """Return the config of the run in ``out``; None if there is no run yet.
+
+    Raises:
+        GateshiftError: its file cannot be read.
+    """
+    settings = out / "config.json"
+    return TrainConfig.from_json(_read_settings(settings)) if settings.exists() else None
 
 
 def _write_settings(out: Path, config: TrainConfig, data: Path, annotations: Annotations) -> None:

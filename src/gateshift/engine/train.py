@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from gateshift.data.locate import locate
 from gateshift.engine.bad_videos import leave_out, require_some, settle_window
+from gateshift.engine.batch_fit import fit_to_memory
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import pick_device
 from gateshift.engine.epoch_end import close_epoch
@@ -75,6 +76,9 @@ def train(
     seed: int | None = None,
     workers: int = 2,
     device: str = "auto",
+    checkpoint_activations: bool = False,
+    fit_batch: bool = False,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Train a network on a folder of videos; the same command again resumes.
 
@@ -131,6 +135,13 @@ def train(
         seed: decides the split, the initial weights, the order and every augmentation.
         workers: processes that read videos; the result does not depend on it.
         device: auto, cpu, cuda or mps.
+        checkpoint_activations: keep the input of each block only and run it again for the gradients: about a
+            third more time, for batches that would not fit. The result does not depend on it.
+        fit_batch: take the largest batch per forward pass whose training fits into memory, and accumulate
+            as many as keep batch_size x accumulate; found before the first epoch and kept when a run is
+            resumed. Batch-norms see that batch, so the result differs from that of another one.
+        compiled: let torch.compile make the backbone's steps faster, after minutes at the start: for long
+            runs on a GPU. The result differs by rounding.
 
     Returns:
         ``run``, ``weights``, ``epochs``, ``top1`` (last epoch), ``best_top1`` (the weights that are kept),
@@ -173,7 +184,17 @@ def train(
             "seed": seed,
         }
     )
-    return train_config(config, data, recipe=recipe, out=out, workers=workers, device=device)
+    return train_config(
+        config,
+        data,
+        recipe=recipe,
+        out=out,
+        workers=workers,
+        device=device,
+        checkpoint_activations=checkpoint_activations,
+        fit_batch=fit_batch,
+        compiled=compiled,
+    )
 
 
 def train_config(
@@ -184,6 +205,9 @@ def train_config(
     out: Path | None = None,
     workers: int = 2,
     device: str = "auto",
+    checkpoint_activations: bool = False,
+    fit_batch: bool = False,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Train what ``config`` says on ``data``; the same call again resumes. Returns what `train` returns.
 
@@ -195,9 +219,11 @@ def train_config(
         torch.cuda.set_device(where)  # accelerate takes the current one
     accelerator = Accelerator(cpu=where.type == "cpu")
     out = Path(out) if out else default_run_dir(data, config.model, config.modality)
+    if fit_batch:
+        config = fit_to_memory(config, data, out, accelerator, checkpoint_activations)
     with accelerator.main_process_first():
         run = open_run(out, config, data, main=accelerator.is_main_process)
-    learner = build_learner(run, accelerator, workers)
+    learner = build_learner(run, accelerator, workers, checkpoint_activations, compiled)
     position, state = run.load()
     if state is not None:
         learner.restore(state)

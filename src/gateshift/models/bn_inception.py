@@ -14,9 +14,12 @@ Blocks 3c and 4e halve the map: no 1x1 branch, the last 3x3 of each tower has st
 not projected. Every conv is followed by batch norm and ReLU. Shapes: N frames, C channels, H x W pixels.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gateshift.nn.checkpointing import run_block
+from gateshift.nn.pooling import average_pool, max_pool, norm_relu_pool, project_then_average
+from gateshift.nn.recompute import concat, norm_relu
 
 # Widths of 1x1, 3x3_reduce, 3x3, double_3x3_reduce, double_3x3_1 and _2, pool_proj.
 # 0: the block has no such layer, and halves the map.
@@ -42,6 +45,9 @@ def bn_inception() -> nn.Module:
 
 class BNInception(nn.Module):
     """BN-Inception. All layers lie directly in this module, under the names of the published weights."""
+
+    project_first = False
+    """Whether averages are taken behind the 1x1 conv that projects them; see ``project_then_average``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,9 +82,12 @@ class BNInception(nn.Module):
     def unit(self, x: Tensor, *names: str) -> Tensor:
         """Chain conv, batch norm and ReLU of each of ``names``."""
         for name in names:
-            x = self.get_submodule(name)(x)
-            x = F.relu(self.get_submodule(f"{name}_bn")(x), inplace=True)
+            x = norm_relu(self.get_submodule(f"{name}_bn"), self.get_submodule(name)(x))
         return x
+
+    def pooled_unit(self, x: Tensor, name: str) -> Tensor:
+        """Run conv, batch norm, ReLU and a max-pool that halves the map."""
+        return norm_relu_pool(self.get_submodule(f"{name}_bn"), self.get_submodule(name)(x), ceil_mode=True)
 
     def block(self, x: Tensor, block: str) -> Tensor:
         """Run one Inception block."""
@@ -89,19 +98,25 @@ class BNInception(nn.Module):
         branches.append(self.unit(x, f"{double}_reduce", f"{double}_1", f"{double}_2"))
         if halving:
             branches.append(halve(x))
+        elif block == MAX_POOLED:
+            branches.append(self.unit(max_pool(x, stride=1, padding=1), f"{block}_pool_proj"))
         else:
-            pool = F.max_pool2d if block == MAX_POOLED else F.avg_pool2d
-            branches.append(self.unit(pool(x, 3, stride=1, padding=1), f"{block}_pool_proj"))
-        return torch.cat(branches, dim=1)
+            branches.append(self.project_average(x, f"{block}_pool_proj"))
+        return concat(branches)
+
+    def project_average(self, x: Tensor, name: str) -> Tensor:
+        """Run the branch that averages neighbourhoods and projects them."""
+        conv = self.get_submodule(name)
+        if not (self.project_first and type(conv) is nn.Conv2d):
+            return self.unit(average_pool(x), name)
+        return norm_relu(self.get_submodule(f"{name}_bn"), project_then_average(x, conv))
 
     def forward_features(self, frames: Tensor) -> Tensor:
         """Map frames (N, 3, H, W) to maps (N, 1024, H/32, W/32)."""
-        x = self.unit(frames, "conv1_7x7_s2")  # (N, 64, H/2, W/2)
-        x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
-        x = self.unit(x, "conv2_3x3_reduce", "conv2_3x3")  # (N, 192, H/4, W/4)
-        x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
+        x = self.pooled_unit(frames, "conv1_7x7_s2")  # (N, 64, H/4, W/4)
+        x = self.pooled_unit(self.unit(x, "conv2_3x3_reduce"), "conv2_3x3")  # (N, 192, H/8, W/8)
         for block in BLOCKS:
-            x = self.block(x, block)
+            x = run_block(self, self.block, x, block)
         return x
 
 
@@ -111,4 +126,4 @@ def halve(x: Tensor) -> Tensor:
     The published network pools with ceil mode: the same on maps of even size, one short on odd ones. As ``x``
     comes out of ReLU, the zeros that fill the last windows change no maximum.
     """
-    return F.max_pool2d(F.pad(x, (0, 2, 0, 2)), 3, stride=2)
+    return max_pool(F.pad(x, (0, 2, 0, 2)), stride=2)

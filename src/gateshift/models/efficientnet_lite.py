@@ -8,6 +8,9 @@ the far side more than the near one, and norms use eps=1e-3.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gateshift.nn.checkpointing import run_block
+from gateshift.nn.recompute import norm_relu6
+
 STAGES = (  # expansion, channels, blocks, stride of the first block, kernel
     (1, 16, 1, 1, 3),
     (6, 24, 2, 2, 3),
@@ -65,8 +68,8 @@ class MBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H/stride, W/stride)."""
-        y = F.relu6(self._bn0(self._expand_conv(x))) if self.widens else x
-        y = F.relu6(self._bn1(self._depthwise_conv(self._pad(y))))
+        y = norm_relu6(self._bn0, self._expand_conv(x)) if self.widens else x
+        y = norm_relu6(self._bn1, self._depthwise_conv(self._pad(y)))
         y = self._bn2(self._project_conv(y))
         return x + y if self.skips else y
 
@@ -94,10 +97,10 @@ class EfficientNetLite(nn.Module):
 
     def forward_features(self, frames: Tensor) -> Tensor:
         """(N, 3, H, W) -> feature maps (N, 1280, H/32, W/32)."""
-        x = F.relu6(self._bn0(self._conv_stem(self._pad(frames))))
+        x = norm_relu6(self._bn0, self._conv_stem(self._pad(frames)))
         for block in self._blocks:
-            x = block(x)
-        return F.relu6(self._bn1(self._conv_head(x)))
+            x = run_block(block, block, x)
+        return norm_relu6(self._bn1, self._conv_head(x))
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

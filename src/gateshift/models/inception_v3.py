@@ -12,9 +12,11 @@ convs of one branch; each is followed by batch norm and ReLU. Shapes: N frames, 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gateshift.nn.checkpointing import run_block
+from gateshift.nn.pooling import average_pool, max_pool, norm_relu_pool, project_then_average
+from gateshift.nn.recompute import concat, norm_relu
 
 
 class Conv(NamedTuple):
@@ -37,12 +39,12 @@ Block = dict[str, tuple[Conv | Fork | Pool, ...]]
 
 def average(x: Tensor) -> Tensor:
     """Average 3x3 neighbourhoods; the zeros outside the map count, as published."""
-    return F.avg_pool2d(x, 3, stride=1, padding=1)
+    return average_pool(x)
 
 
 def maximum(x: Tensor) -> Tensor:
     """Take the maximum of 3x3 neighbourhoods."""
-    return F.max_pool2d(x, 3, stride=1, padding=1)
+    return max_pool(x, stride=1, padding=1)
 
 
 def halve(x: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ def halve(x: Tensor) -> Tensor:
 
     The published network rounds up instead: the same on maps of odd size, and an error on even ones.
     """
-    return F.max_pool2d(x, 3, stride=2)
+    return max_pool(x, stride=2)
 
 
 def fine(pooled: int) -> Block:
@@ -115,6 +117,9 @@ def inception_v3() -> nn.Module:
 class InceptionV3(nn.Module):
     """Inception-V3. All layers lie directly in this module, under the names of the published weights."""
 
+    project_first = False
+    """Whether averages are taken behind the 1x1 conv that projects them; see ``project_then_average``."""
+
     def __init__(self) -> None:
         super().__init__()
         self.add_unit("conv", 3, Conv(32, (3, 3), stride=2))
@@ -149,31 +154,43 @@ class InceptionV3(nn.Module):
 
     def unit(self, x: Tensor, name: str) -> Tensor:
         """Run a conv, its batch norm and ReLU."""
-        x = self.get_submodule(f"{name}_Conv2D")(x)
-        return F.relu(self.get_submodule(f"{name}_batchnorm")(x), inplace=True)
+        return norm_relu(self.get_submodule(f"{name}_batchnorm"), self.get_submodule(f"{name}_Conv2D")(x))
 
-    def branch(self, x: Tensor, prefix: str, steps: tuple[Conv | Fork | Pool, ...]) -> Tensor:
-        """Run one branch of a block."""
+    def pooled_unit(self, x: Tensor, name: str) -> Tensor:
+        """Run conv, batch norm, ReLU and a max-pool that halves the map."""
+        x = self.get_submodule(f"{name}_Conv2D")(x)
+        return norm_relu_pool(self.get_submodule(f"{name}_batchnorm"), x, ceil_mode=True)
+
+    def branch(self, x: Tensor, prefix: str, steps: tuple[Conv | Fork | Pool, ...]) -> list[Tensor]:
+        """Run one branch of a block; return the maps it ends in."""
+        if self.project_first and steps[0] is average:
+            conv = self.get_submodule(f"{prefix}conv_Conv2D")
+            if type(conv) is nn.Conv2d:
+                y = project_then_average(x, conv)
+                return [norm_relu(self.get_submodule(f"{prefix}conv_batchnorm"), y)]
         convs = 0
         for step in steps:
             if isinstance(step, Fork):
-                fork = (f"{prefix}mixed_conv", f"{prefix}mixed_conv_1")
-                x = torch.cat([self.unit(x, name) for name in fork], dim=1)
-            elif isinstance(step, Conv):
+                return [self.unit(x, f"{prefix}mixed_conv"), self.unit(x, f"{prefix}mixed_conv_1")]
+            if isinstance(step, Conv):
                 x = self.unit(x, prefix + numbered("conv", convs))
                 convs += 1
             else:
                 x = step(x)
-        return x
+        return [x]
+
+    def block(self, x: Tensor, name: str) -> Tensor:
+        """Run one block."""
+        branches = [self.branch(x, name + prefix, steps) for prefix, steps in BLOCKS[name].items()]
+        return concat([y for branch in branches for y in branch])
 
     def forward_features(self, frames: Tensor) -> Tensor:
         """Map frames (N, 3, H, W) to maps (N, 2048, h, w); 229 x 229 pixels give 6 x 6."""
-        x = self.unit(self.unit(self.unit(frames, "conv"), "conv_1"), "conv_2")  # (N, 64, H/2, W/2)
-        x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
-        x = self.unit(self.unit(x, "conv_3"), "conv_4")  # (N, 192, H/4, W/4)
-        x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
-        for name, block in BLOCKS.items():
-            x = torch.cat([self.branch(x, name + prefix, block[prefix]) for prefix in block], dim=1)
+        x = self.unit(self.unit(frames, "conv"), "conv_1")  # (N, 32, H/2, W/2)
+        x = self.unit(self.pooled_unit(x, "conv_2"), "conv_3")  # (N, 80, H/4, W/4)
+        x = self.pooled_unit(x, "conv_4")  # (N, 192, H/8, W/8)
+        for name in BLOCKS:
+            x = run_block(self, self.block, x, name)
         return x
 
 

@@ -5,6 +5,9 @@ Layers are named as in torchvision, whose weights fit.
 
 from torch import Tensor, nn
 
+from gateshift.nn.checkpointing import Blocks
+from gateshift.nn.recompute import norm_relu6
+
 STAGES = (  # expansion, channels, blocks, stride of the first block
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -14,6 +17,15 @@ STAGES = (  # expansion, channels, blocks, stride of the first block
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+
+
+class ConvNormRelu(nn.Sequential):
+    """A convolution, its norm and a ReLU that stops at 6."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, H/stride, W/stride)."""
+        conv, norm, _ = self
+        return norm_relu6(norm, conv(x))
 
 
 class InvertedResidual(nn.Module):
@@ -49,7 +61,7 @@ class MobileNetV2(nn.Module):
                 layers.append(InvertedResidual(in_channels, channels, stride, expansion))
                 in_channels = channels
         layers.append(_conv_bn_relu(in_channels, 1280, 1))
-        self.features = nn.Sequential(*layers)
+        self.features = Blocks(*layers)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -61,9 +73,9 @@ class MobileNetV2(nn.Module):
 
 def _conv_bn_relu(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
+) -> ConvNormRelu:
     """Return a convolution, its norm and a ReLU that stops at 6."""
-    return nn.Sequential(
+    return ConvNormRelu(
         nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU6(),

@@ -5,6 +5,10 @@ Layers are named as in torchvision, whose weights fit; the stride of a Bottlenec
 
 from torch import Tensor, nn
 
+from gateshift.nn.checkpointing import Blocks
+from gateshift.nn.pooling import norm_relu_pool
+from gateshift.nn.recompute import norm_relu
+
 
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions beside a skip connection; it gives ``width`` channels."""
@@ -21,7 +25,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the residual branch to its input."""
-        y = self.bn1(self.conv1(x)).relu()
+        y = norm_relu(self.bn1, self.conv1(x))
         y = self.bn2(self.conv2(y))
         return (y + (x if self.downsample is None else self.downsample(x))).relu()
 
@@ -43,8 +47,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the residual branch to its input."""
-        y = self.bn1(self.conv1(x)).relu()
-        y = self.bn2(self.conv2(y)).relu()
+        y = norm_relu(self.bn1, self.conv1(x))
+        y = norm_relu(self.bn2, self.conv2(y))
         y = self.bn3(self.conv3(y))
         return (y + (x if self.downsample is None else self.downsample(x))).relu()
 
@@ -61,7 +65,6 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         widths = [64 * block.expansion * 2**stage for stage in range(4)]
         self.layer1 = _stage(block, 64, 64, depths[0], stride=1)
         self.layer2 = _stage(block, widths[0], 128, depths[1], stride=2)
@@ -73,7 +76,7 @@ class ResNet(nn.Module):
 
     def forward_features(self, frames: Tensor) -> Tensor:
         """(N, 3, H, W) -> feature maps (N, 512 * expansion, H/32, W/32)."""
-        x = self.maxpool(self.bn1(self.conv1(frames)).relu())
+        x = norm_relu_pool(self.bn1, self.conv1(frames), padding=1)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
@@ -88,10 +91,10 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential
 
 def _stage(
     block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, depth: int, stride: int
-) -> nn.Sequential:
+) -> Blocks:
     """Return ``depth`` blocks, the first of which changes resolution and width."""
     rest = [block(width * block.expansion, width, 1) for _ in range(depth - 1)]
-    return nn.Sequential(block(in_channels, width, stride), *rest)
+    return Blocks(block(in_channels, width, stride), *rest)
 
 
 def resnet18() -> ResNet:
