@@ -24,15 +24,26 @@ def small_model(classes: tuple[str, ...], *, num_segments: int = 4, size: int = 
     return model
 
 
-class _Known(nn.Module):
-    """A backbone that says of each frame what a function says of it."""
+class _Said(nn.Module):
+    """A layer that says of each frame what a function says of it."""
 
     def __init__(self, say: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.say = say
 
-    def forward_features(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor) -> Tensor:
         return self.say(frames)[..., None, None]
+
+
+class _Known(nn.Module):
+    """A backbone of that layer alone, which looks at frames and not at symbols that stand for them."""
+
+    def __init__(self, say: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.said = _Said(say)
+
+    def forward_features(self, frames: Tensor) -> Tensor:
+        return self.said(frames)
 
 
 def known_model(

@@ -25,9 +25,11 @@ def run(videos: Path) -> Path:
     return out
 
 
-def scores_of(run: Path, data: Path, workers: int = 2) -> Scores:
-    save = run.parent / f"{data.name}-{workers}.npz"
-    gateshift.test(run, data, split="test", workers=workers, device="cpu", save_scores=save)
+def scores_of(run: Path, data: Path, workers: int = 2, precision: str = "float32") -> Scores:
+    save = run.parent / f"{data.name}-{workers}-{precision}.npz"
+    gateshift.test(
+        run, data, split="test", workers=workers, device="cpu", precision=precision, save_scores=save
+    )
     return Scores.load(save)
 
 
@@ -61,3 +63,13 @@ def test_accuracy_does_not_depend_on_the_number_of_workers(run, videos):
     for other in others:
         assert np.array_equal(first.logits, other.logits)
         assert first.videos == other.videos
+
+
+@pytest.mark.slow
+def test_bfloat16_changes_at_most_one_prediction_in_two_hundred(run, videos):
+    exact, rounded = scores_of(run, videos), scores_of(run, videos, precision="bfloat16")
+    changed = exact.logits.argmax(1) != rounded.logits.argmax(1)
+    assert changed.mean() <= 1 / 200
+    right = [(scores.logits.argmax(1) == scores.labels).mean() for scores in (exact, rounded)]
+    assert abs(right[0] - right[1]) <= 0.005
+    assert not np.array_equal(exact.logits, rounded.logits)

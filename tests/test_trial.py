@@ -127,8 +127,8 @@ def test_answer_is_the_same_for_any_batch_size_and_workers(sides, run, tmp_path,
 def test_full_resolution_shows_larger_crops_and_leaves_the_weights_alone(sides, run, monkeypatch):
     model, shapes = inference.load(run), []
     monkeypatch.setattr(testing, "require_size", lambda *_: None)  # or it would be among the shapes
-    say = model.backbone.say
-    model.backbone.say = lambda frames: shapes.append(tuple(frames.shape[1:])) or say(frames)
+    say = model.backbone.said.say
+    model.backbone.said.say = lambda frames: shapes.append(tuple(frames.shape[1:])) or say(frames)
     answer = testing.test(run, sides([]), crops=3, full_resolution=True, device="cpu", workers=0)
     assert (answer["top1"], answer["views"]) == (1.0, 3)
     assert set(shapes) == {(3, 40, 40)}

@@ -4,6 +4,8 @@ A video that cannot be read becomes an answer with an error; the callers decide 
 do not depend on batch size, workers or processes: every video is computed from its own views only, and they
 come back in the order of the videos.
 
+What runs is a copy of the network that was optimised for inference, while other processes decode.
+
 Letters: V views per video, T frames, S pixels, K classes.
 """
 
@@ -20,7 +22,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gateshift.data.transforms import normalize
-from gateshift.engine.device import autocast, prepare_for_speed
 from gateshift.engine.kept_answers import Kept, KeptAnswers
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.stopping import ignore_interrupts
@@ -28,6 +29,8 @@ from gateshift.errors import ConfigError, VideoError, lookup
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.weights import find_weights, load
 
+FEW_VIDEOS = 2  # starting processes takes longer than what they save on so few
+CPU_PIXELS = 2**18  # of the frames that a CPU takes at once: more, and their maps are new memory each time
 AVERAGES = {"logits": "logits", "softmax": "probabilities"}  # what is averaged -> the kind of scores it gives
 
 
@@ -72,9 +75,9 @@ class Inference:
 
     Attributes:
         device: where.
-        precision: torch.float32 for exact results, or a half precision under autocast.
-        batch_size: clips per forward pass; a video with V views counts V.
-        workers: processes that decode; 0 decodes in this one.
+        precision: what the network computes in: torch.float32 for exact results, or a half precision.
+        batch_size: clips in memory at once; a video with V views counts V. A CPU takes fewer at a time.
+        workers: processes that decode; 0 decodes in this one, as do one or two videos anyway.
         average: what is averaged over views: "logits", or "softmax" for the probabilities of each view.
         progress: show a bar where stderr is a terminal.
     """
@@ -126,10 +129,11 @@ def infer(
 ) -> list[Answer]:
     """Return an answer for each of the ``total`` videos, in their order and in every process.
 
-    The model stays in eval mode. Logits of a mirrored view are exchanged by ``label_swaps`` before the mean.
+    The model stays as it is and where it is. Logits of a mirrored view are exchanged by ``label_swaps``
+    before the mean.
 
     Args:
-        model: the network; it is moved to the device.
+        model: the network.
         videos: item i is (views (V, T, 3, S, S) uint8, label, i).
         total: number of videos.
         how: device, precision, batch size and workers.
@@ -145,10 +149,10 @@ def infer(
     own = range(state.process_index, total, state.num_processes)
     known = {index: answer for index, answer in (kept.read() if kept else {}).items() if index in own}
     share = _Share(videos, [index for index in own if index not in known])
-    prepare_for_speed(model.to(how.device).eval())
     mirror = [label_swaps.get(index, index) for index in range(model.head.out_features)]
     answers = [Answer(index, *answer) for index, answer in known.items()]
     batches = iter(_loader(share, how, len(flipped)))  # the workers fork before the bar starts its thread
+    network = model.optimize_for_inference(how.precision).to(how.device)
     shown = how.progress and state.is_main_process
     with (
         progress_bar("videos", len(own), shown=shown) as bar,
@@ -157,7 +161,7 @@ def infer(
     ):
         bar.advance(len(known))
         for indices, labels, views, errors in batches:
-            logits = iter(() if views is None else _mean_over_views(model, views, how, flipped, mirror))
+            logits = iter(() if views is None else _mean_over_views(network, views, how, flipped, mirror))
             answers += [
                 Answer(index, label, None if error else next(logits), error)
                 for index, label, error in zip(indices, labels, errors, strict=True)
@@ -194,7 +198,7 @@ def _loader(share: _Share, how: Inference, num_views: int) -> DataLoader[Batch]:
     return DataLoader(
         share,  # type: ignore[arg-type]  # collate turns its items into batches
         batch_size=max(1, how.batch_size // num_views),
-        num_workers=min(how.workers, len(share)),
+        num_workers=0 if len(share) <= FEW_VIDEOS else min(how.workers, len(share)),
         collate_fn=_collate,
         pin_memory=how.device.type == "cuda",
         worker_init_fn=ignore_interrupts,
@@ -209,15 +213,27 @@ def _collate(items: Sequence[tuple[int, int, Tensor | None, str | None]]) -> Bat
     return list(indices), list(labels), torch.stack(readable) if readable else None, list(errors)
 
 
+def clips_at_once(how: Inference, clips: Tensor) -> int:
+    """Return how many of the clips (B, T, 3, S, S) go through the network together.
+
+    >>> clips_at_once(Inference(torch.device("cpu"), batch_size=8), torch.zeros(20, 8, 3, 112, 112))
+    2
+    """
+    if how.device.type != "cpu":
+        return how.batch_size
+    _, num_frames, _, height, width = clips.shape
+    return max(1, min(how.batch_size, CPU_PIXELS // (num_frames * height * width)))
+
+
 def _mean_over_views(
-    model: VideoClassifier, views: Tensor, how: Inference, flipped: Sequence[bool], mirror: list[int]
+    network: VideoClassifier, views: Tensor, how: Inference, flipped: Sequence[bool], mirror: list[int]
 ) -> np.ndarray:
     """Return what the network says of n videos, from views (n, V, T, 3, S, S), the mean over V: (n, K)."""
-    parts = []
-    for clips in views.flatten(0, 1).split(how.batch_size):  # bounded memory, however many views
-        clips = normalize(clips.to(how.device, non_blocking=True), model.input_spec)
-        with autocast(how.device, how.precision):
-            parts.append(model(clips).float())
+    clips = views.flatten(0, 1)
+    parts = [
+        network(normalize(part.to(how.device, non_blocking=True), network.input_spec))
+        for part in clips.split(clips_at_once(how, clips))  # bounded memory, however many views
+    ]
     said = torch.cat(parts).unflatten(0, views.shape[:2])  # (n, V, K)
     if how.average == "softmax":
         said = said.softmax(dim=-1)

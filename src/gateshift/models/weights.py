@@ -1,10 +1,13 @@
 """Weights by where they are: a run directory, a file, a published name; ``load`` builds the model."""
 
 import difflib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch.overrides import TorchFunctionMode
 
 from gateshift.errors import GateshiftError, WeightsError
 from gateshift.models.classifier import ModelSpec, VideoClassifier
@@ -76,7 +79,7 @@ def find_weights(model: str | Path) -> Path:
 def build(spec: ModelSpec, path: Path) -> VideoClassifier:
     """Return the model of a spec with the tensors of a weights file, every one of them."""
     try:
-        with torch.device("meta"):  # no time spent on random numbers that the file replaces
+        with torch.device("meta"), _NoNormals():
             model = build_model(spec)
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -85,3 +88,23 @@ def build(spec: ModelSpec, path: Path) -> VideoClassifier:
         reason = str(error).replace("\n\t", " ")
         raise WeightsError(f"{path} does not fit the {spec.name} that it says it is: {reason}") from error
     return model
+
+
+class _NoNormals(TorchFunctionMode):
+    """Draws no normal distributions, where a file replaces the numbers.
+
+    On the meta device they cost nothing by themselves, but the first of them imports torch's compiler, which
+    takes a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") == "normal_":  # of torch.nn.init, and of a tensor
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
