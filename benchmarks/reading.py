@@ -23,10 +23,10 @@ import av
 import numpy as np
 import torch
 from material import as_dataset, draw_videos, find_videos, write_frames
-from plain_route import PlainClips
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gateshift.apps.measuring.plain_clips import PlainClips
 from gateshift.data.dataset import TrainClips
 from gateshift.data.reader import VideoFile
 from gateshift.data.records import Annotations

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 PUBLIC = {  # public name -> "module:name"; the commands have the same names as these functions
     "GateshiftError": "gateshift.errors:GateshiftError",
     "InputSpec": "gateshift.spec:InputSpec",
+    "bench": "gateshift.apps.bench:bench",
     "check": "gateshift.apps.check:check",
     "compare": "gateshift.apps.compare:compare",
     "convert": "gateshift.apps.convert:convert",

@@ -25,6 +25,10 @@ COMMANDS = {  # name -> (module:function, one line of help)
     "predict": ("gateshift.apps.predict:predict", "label and probability of videos, folders, globs"),
     "explain": ("gateshift.apps.explain:explain", "where the gates of a model look in a video"),
     "compare": ("gateshift.apps.compare:compare", "one backbone under several temporal modules"),
+    "bench": (
+        "gateshift.apps.bench:bench",
+        "time and memory of reading, training, inference, beside the plain way",
+    ),
     "ensemble": ("gateshift.apps.ensemble:ensemble", "add what several models say of the same videos"),
     "info": ("gateshift.apps.info:info", "parameters, MACs and insertion points of a model"),
     "convert": (

@@ -1,11 +1,13 @@
 """What people see of an answer: a table on stderr for each command."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from gateshift.apps.measuring.hardware import describe
 from gateshift.engine.progress import console
 
 Answer = Mapping[str, Any]
@@ -166,6 +168,53 @@ def compare_table(answer: Answer) -> list[Any]:
         rows(columns, lines),
         f"top-1 of the best epoch on {first['videos']} {first['split']} videos; open {answer['page']}",
     ]
+
+
+def bench_table(answer: Answer) -> list[Any]:
+    """Show a table for each thing that was measured, how costs grow, and on what machine."""
+    groups = groupby(answer["results"], key=lambda row: (row["what"], row["model"]))
+    grown = [
+        f"{row['what']} {row['model']} {row['precision']}, {row['num_segments'][0]} to "
+        f"{row['num_segments'][-1]} segments: time grows with their power {row['seconds']:.2f}"
+        + (f", memory {row['peak_memory']:.2f}" if row["peak_memory"] is not None else "")
+        for row in answer["growth"]
+    ]
+    return [
+        *(bench_group(" ".join(filter(None, names)), list(group)) for names, group in groups),
+        *grown,
+        escape(f"{describe(answer['hardware'])}; {answer['date']}"),
+        escape(
+            "B clips of T segments; ratios are to the plain implementation, with quartiles; "
+            f"open {answer['page']}"
+        ),
+    ]
+
+
+def bench_group(title: str, group: Sequence[Answer]) -> Table:
+    """Show some rows of `bench`, without the columns that say nothing of them."""
+    lines = [
+        {
+            "": ", ".join(filter(None, (row["part"], row["precision"]))),
+            "B x T": f"{row['batch_size']} x {row['num_segments']}",
+            "ms": f"{1000 * row['seconds']:.4g}",
+            "plain": f"{1000 * row['plain_seconds']:.4g}",
+            "ratio": f"{row['ratio']:.3f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
+            "clips/s": f"{row['clips_per_second']:.1f}",
+            "MB (plain)": peaks(row),
+            "x TSN": "" if row["over_tsn"] is None else f"{row['over_tsn']:.3f}",
+        }
+        for row in group
+    ]
+    columns = [name for name in lines[0] if any(line[name] for line in lines)]
+    table = rows(columns, [[line[name] for name in columns] for line in lines], title)
+    table.box = None  # there are many columns
+    return table
+
+
+def peaks(row: Answer) -> str:
+    """Return peak memory in megabytes, that of the plain side in brackets; nothing where it is not known."""
+    sizes = (row["peak_memory"], row["plain_peak_memory"])
+    return "" if None in sizes else "{:.0f} ({:.0f})".format(*(size / 1e6 for size in sizes))
 
 
 def ensemble_table(answer: Answer) -> list[Any]:
@@ -340,6 +389,7 @@ TABLES: Mapping[str, Callable[[Answer], list[Any]]] = {
     "test": test_table,
     "predict": predict_table,
     "compare": compare_table,
+    "bench": bench_table,
     "ensemble": ensemble_table,
     "info": info_table,
     "explain": explain_table,
