@@ -33,7 +33,7 @@ def test_both_routes_say_the_same(predicting, videos, monkeypatch, capsys):
     assert "times plain" in printed.err
     assert answer["videos"] == 3
     assert 0 < answer["difference"] < predicting.NEAR
-    assert set(answer["ratios"]) == {"plain", "command", "command_bfloat16", "in_process"}
+    assert set(answer["ratios"]) == {"plain", "command", "command_float32", "in_process"}
     assert answer["met"] == (answer["ratios"]["command"] >= predicting.TARGET)
 
 

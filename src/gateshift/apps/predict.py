@@ -49,14 +49,15 @@ def predict(
         batch_size: clips per forward pass, at most.
         workers: processes that decode videos.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, float32, bfloat16 or float16; auto is bfloat16 on CUDA and exact float32 elsewhere.
+        precision: auto, float32, bfloat16 or float16; auto is bfloat16 where the hardware has it
+            (Linux tells of CPUs), which tips near-ties between labels, and float32 elsewhere.
             CPUs with bfloat16 instructions take half as long in bfloat16.
 
     Raises:
         DataError: none of the paths leads to a video.
     """
     where = pick_device(device)
-    how = Inference(where, pick_precision(precision, where), batch_size, workers)
+    how = Inference(where, pick_precision(precision, where, exact=False), batch_size, workers)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not any(Path(path).is_dir() for path in paths):  # folders wait for the model, which may want flow
         find_all(paths)

@@ -67,19 +67,25 @@ def _pick_cuda(device: str, index: int | None) -> torch.device:
     return torch.device("cuda", index)
 
 
-def pick_precision(precision: str, device: torch.device) -> torch.dtype:
+def pick_precision(precision: str, device: torch.device, *, exact: bool = True) -> torch.dtype:
     """Return the type that a name means; "auto" is bfloat16 on CUDA and exact float32 elsewhere.
 
     >>> pick_precision("auto", torch.device("cpu"))
     torch.float32
 
+    Args:
+        precision: a name of PRECISIONS.
+        device: where.
+        exact: whether "auto" is float32 even on a CPU that has instructions for bfloat16.
+
     Raises:
         UnknownName: the name is in no table.
     """
     chosen = lookup("precision", precision, PRECISIONS)
-    if chosen is None:
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return chosen
+    if chosen is not None:
+        return chosen
+    rounds = device.type == "cuda" or (device.type == "cpu" and not exact and has_bfloat16())
+    return torch.bfloat16 if rounds else torch.float32
 
 
 def has_bfloat16() -> bool:
