@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gateshift.data.transforms import normalize
+from gateshift.engine.device import pick_precision
 from gateshift.engine.inference import Inference, clips_at_once, infer
 from gateshift.models.registry import create_model
 from small_model import save_small_model, small_model
@@ -107,3 +108,12 @@ def test_predicting_does_not_wait_for_a_compiler(tmp_path):
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "clip.mp4")], check=True
     )
+
+
+def test_labels_may_round_where_figures_may_not(monkeypatch):
+    cpu = torch.device("cpu")
+    for hardware, rounded in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("gateshift.engine.device.has_bfloat16", lambda hardware=hardware: hardware)
+        assert pick_precision("auto", cpu) == torch.float32
+        assert pick_precision("auto", cpu, exact=False) == rounded
+        assert pick_precision("float32", cpu, exact=False) == torch.float32

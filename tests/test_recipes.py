@@ -170,6 +170,24 @@ def test_plan_notes_a_recipe_for_other_data(recipe, dataset, noted, tmp_path):
     assert all("made for something-v1" in note and "are of something-v2" in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("model", "precision", "hardware", "advised"),
+    [
+        ("gsm_resnet18", torch.float32, True, True),
+        ("gsm_resnet18", torch.float32, False, False),
+        ("gsm_resnet18", torch.bfloat16, True, False),
+        ("gsm_mobilenet_v2", torch.float32, True, False),  # depthwise convolutions are slow in it
+    ],
+)
+def test_plan_advises_bfloat16_where_it_is_faster(model, precision, hardware, advised, tmp_path, monkeypatch):
+    monkeypatch.setattr("gateshift.engine.plan.has_bfloat16", lambda: hardware)
+    videos = (VideoRecord("a", 0), VideoRecord("b", 1))
+    annotations = Annotations(tmp_path, ("a", "b"), (), None, "lists", {"train": videos, "val": videos})
+    run = Run(tmp_path, RECIPES["finetune"].config, tmp_path, annotations)
+    lines = dict(plan_lines(run, create_model(model, 2, 2, size=32), torch.device("cpu"), precision))
+    assert ("--precision bfloat16" in lines["runs on"]) == advised
+
+
 def test_train_shows_the_note(tmp_path, monkeypatch):
     splits = {split: tuple(VideoRecord(f"{split}{i}", i) for i in (0, 1)) for split in ("train", "val")}
     for record in (*splits["train"], *splits["val"]):

@@ -2,6 +2,7 @@
 
 import torch
 from rich.table import Table
+from torch import nn
 
 from gateshift.data.records import Annotations
 from gateshift.engine.config import TrainConfig
@@ -65,7 +66,7 @@ def plan_lines(
             + (", batch-norms frozen but the first" if config.partial_bn else ""),
         ),
         *([("bad videos", _bad_videos(config))] if config.on_bad_video == "skip" else []),
-        ("runs on", f"{device}, seed {config.seed}, {_precision(device, precision)}"),
+        ("runs on", f"{device}, seed {config.seed}, {_precision(model, device, precision)}"),
     ]
     notes = (*_recipe_note(recipe, annotations), *annotations.notes)
     return lines + [("note", note) for note in notes]
@@ -86,9 +87,13 @@ def _recipe_note(recipe: str, annotations: Annotations) -> tuple[str, ...]:
     )
 
 
-def _precision(device: torch.device, precision: torch.dtype) -> str:
-    """Name the type, and a faster one where exact ones were chosen on a CPU that has it."""
-    faster = device.type == "cpu" and precision == torch.float32 and has_bfloat16()
+def _precision(model: nn.Module, device: torch.device, precision: torch.dtype) -> str:
+    """Name the type, and a faster one where exact numbers were chosen on a CPU that has it.
+
+    Depthwise convolutions take longer in it: EfficientNet-Lite0's training a quarter (LOG.md).
+    """
+    depthwise = any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in model.modules())
+    faster = device.type == "cpu" and precision == torch.float32 and not depthwise and has_bfloat16()
     hint = "; --precision bfloat16 trains faster on this CPU, in less memory" if faster else ""
     return str(precision).removeprefix("torch.") + hint
 
