@@ -406,6 +406,7 @@ try:
     reproducing.reproduce("something-v1", root + "/none", **options)
 except GateshiftError as error:
     Path(out, f"refused-{state.process_index}.txt").write_text(str(error))
+state.destroy_process_group()
 """
 
 

@@ -84,6 +84,7 @@ def run(name: str, words: list[str]) -> int:
     function = getattr(importlib.import_module(module), attribute)
     tyro = importlib.import_module("tyro")
     answer = tyro.cli(as_command(function), prog=f"gateshift {name}", args=spell_switches(function, words))
+    leave_group()
     if int(os.environ.get("RANK", "0")):  # under a launcher, the first process answers
         return 0
     if as_json:
@@ -91,6 +92,13 @@ def run(name: str, words: list[str]) -> int:
     else:
         importlib.import_module("gateshift.cli_tables").show(name, answer)
     return 1 if answer.get("ok") is False else 0
+
+
+def leave_group() -> None:
+    """Part from the other processes of a launcher, whose threads may abort this one if it just exits."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
