@@ -115,8 +115,6 @@ class AddBias(nn.Module):
 class FoldedGateShift(nn.Module):
     """Gate-shift, the batch-norm behind it and its activation: frames (N, C, H, W) to the same shape.
 
-    It overwrites its input, which no other layer may read.
-
     Args:
         module: what is folded; it is not changed.
         order: (C,) which channel of ``module``'s input each channel of x is.
@@ -153,8 +151,7 @@ class FoldedGateShift(nn.Module):
         gated = x[:, : self.num_gated]
         active = torch.addcmul(self.norm_shift, gated, self.norm_scale).relu_()
         gate = self._gate(active)  # (B, T, P, 2, 1)
-        moved = self.clips(gated)
-        mixed = self.mix(moved, gate, self.clips(active))
+        mixed = self.mix(self.clips(gated), gate, self.clips(active))
         y = mixed.flatten(-2).unflatten(2, x.shape[-2:]).flatten(0, 1).movedim(-1, 1)  # (N, G, H, W)
         if self.num_gated < x.shape[1]:
             y = torch.cat([y, x[:, self.num_gated :] + self.bias[self.num_gated :, None, None]], dim=1)
