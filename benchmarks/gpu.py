@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from gateshift import bench, create_model, train
-from gateshift.apps.measuring.hardware import describe, hardware
+from gateshift.apps.measuring.hardware import hardware
 from gateshift.apps.measuring.places import Place, temporal_places
 from gateshift.apps.measuring.timing import in_turns, paired
 from gateshift.data.shapes import generate
 from gateshift.engine.device import prepare_for_speed
+from gateshift.engine.machine import describe
 
 MODEL, NUM_SEGMENTS = "gsm_bninception", 8
 BATCH = 32  # clips

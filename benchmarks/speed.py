@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gateshift import bench
-from gateshift.apps.measuring.hardware import describe
+from gateshift.engine.machine import describe
 
 Answer = Mapping[str, Any]
 SEGMENTS = "8,16,32,64"  # for growth

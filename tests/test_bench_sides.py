@@ -14,6 +14,7 @@ from gateshift.apps.measuring.reading import as_files, cut_frames, draw, find_re
 from gateshift.apps.measuring.timing import Ratio, in_turns, paired
 from gateshift.data.dataset import TrainClips
 from gateshift.data.transforms import normalize, train_transform
+from gateshift.engine import machine
 from gateshift.errors import DataError, GateshiftError
 from gateshift.models.backbones import BACKBONES
 from gateshift.nn import GateShift
@@ -146,9 +147,9 @@ def test_hardware_is_known_from_what_linux_says(tmp_path, monkeypatch):
     info.write_text(
         "model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_bf16 amx_bf16\n\nmodel name\t: other\n"
     )
-    monkeypatch.setattr(hardware, "CPUINFO", info)
-    machine = hardware.hardware(torch.device("cpu"))
-    assert machine["cpu"] == "Some CPU" and machine["flags"] == ["avx2", "avx512_bf16", "amx_bf16"]
-    assert hardware.describe(machine).startswith("Some CPU, ")
-    monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(machine, "CPUINFO", info)
+    found = hardware.hardware(torch.device("cpu"))
+    assert found["cpu"] == "Some CPU" and found["flags"] == ["avx2", "avx512_bf16", "amx_bf16"]
+    assert machine.describe(found).startswith("Some CPU, ")
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "none")
     assert hardware.hardware(torch.device("cpu"))["cpu"]

@@ -37,6 +37,12 @@ def test_every_command_has_help_with_an_example(name):
     assert f"Example: `gateshift {name}" in inspect.getdoc(function)
 
 
+def test_tables_are_drawn_without_torch():
+    code = "import sys; import gateshift.cli_tables; print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"
+
+
 def test_help_imports_neither_torch_nor_any_library():
     code = "import sys; from gateshift import cli; cli.help_text(); print(sorted(sys.modules))"
     modules = ast.literal_eval(subprocess.check_output([sys.executable, "-c", code], text=True))

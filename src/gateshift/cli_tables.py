@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from gateshift.apps.measuring.hardware import describe
+from gateshift.engine.machine import describe
 from gateshift.engine.progress import console
 
 Answer = Mapping[str, Any]

@@ -51,7 +51,6 @@ def predict(
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, float32, bfloat16 or float16; auto is bfloat16 where the hardware has it
             (Linux tells of CPUs), which tips near-ties between labels, and float32 elsewhere.
-            CPUs with bfloat16 instructions take half as long in bfloat16.
 
     Raises:
         DataError: none of the paths leads to a video.

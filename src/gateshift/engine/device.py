@@ -4,12 +4,12 @@ import ctypes
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from gateshift.engine.machine import has_bfloat16
 from gateshift.errors import ConfigError, lookup
 from gateshift.models.classifier import VideoClassifier
 from gateshift.nn import use_fast_gates
@@ -86,18 +86,6 @@ def pick_precision(precision: str, device: torch.device, *, exact: bool = True) 
         return chosen
     rounds = device.type == "cuda" or (device.type == "cpu" and not exact and has_bfloat16())
     return torch.bfloat16 if rounds else torch.float32
-
-
-def has_bfloat16() -> bool:
-    """Tell whether this CPU has instructions for bfloat16; without them it is slower than float32.
-
-    False where the system does not say: on others than Linux.
-    """
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return False
-    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})  # x86 twice, and ARM
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:

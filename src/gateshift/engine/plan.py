@@ -6,7 +6,7 @@ from torch import nn
 
 from gateshift.data.records import Annotations
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.device import has_bfloat16
+from gateshift.engine.machine import has_bfloat16
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES
 from gateshift.engine.run import Run

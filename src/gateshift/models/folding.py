@@ -72,9 +72,6 @@ def fold_backbone(backbone: nn.Module, precision: torch.dtype = torch.float32) -
     """
     backbone = copy.deepcopy(backbone).eval().requires_grad_(False)
     use_fast_gates(backbone)
-    for parameter in backbone.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     vars(backbone).pop("project_first", None)  # the graph itself is put in that order below
     net = trace(backbone)
     for node in list(net.graph.nodes):

@@ -6,7 +6,7 @@ batch-norms, so that a step is what it would be without.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,19 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gateshift.nn.recompute import keeping_all
+from gateshift.nn.recompute import keeping_all, switched
 
 _inside: ContextVar[bool] = ContextVar("checkpointing", default=False)
 
 
-@contextmanager
-def checkpointing() -> Iterator[None]:
+def checkpointing() -> AbstractContextManager[None]:
     """Let the blocks of forward passes inside run again in the backward pass, which may lie outside."""
-    token = _inside.set(True)
-    try:
-        yield
-    finally:
-        _inside.reset(token)
+    return switched(_inside, True)
 
 
 def run_block(network: nn.Module, run: Callable[..., Tensor], *arguments: Any) -> Tensor:

@@ -26,7 +26,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
     "relu6": lambda x: x.clamp_(0, 6),
 }
-FEW_CHANNELS = 16  # of the input: packed for so few, oneDNN takes a third longer
 ONEDNN_ACTIVATIONS: dict[str, tuple[str, list[float]]] = {
     "none": ("none", []),
     "relu": ("relu", []),
@@ -60,20 +59,12 @@ class FoldedConv(nn.Module):
         where = (self.padding, self.stride, self.dilation, self.groups)
         if _has_onednn(x):
             if self._packed is None:
-                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                    self.weight, *where, list(x.shape)
-                )
+                pack = torch.ops.mkldnn._reorder_convolution_weight
+                self._packed = pack(self.weight, *where, list(x.shape))
             then = ONEDNN_ACTIVATIONS[self.activation]
             return torch.ops.mkldnn._convolution_pointwise(x, self._packed, self.bias, *where, *then, "")
         y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         return ACTIVATIONS[self.activation](y)
-
-    def _pack(self, x: Tensor) -> Tensor:
-        """Return the weight in the order that oneDNN takes it in for maps like ``x``."""
-        if x.shape[1] < FEW_CHANNELS:
-            return self.weight
-        where = (self.padding, self.stride, self.dilation, self.groups)
-        return torch.ops.mkldnn._reorder_convolution_weight(self.weight, *where, list(x.shape))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what a copy packs for itself; oneDNN's tensors cannot be copied."""

@@ -13,7 +13,7 @@ Shapes: N frames, C channels, H x W pixels.
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,24 +26,25 @@ _inside: ContextVar[bool] = ContextVar("recomputing", default=False)
 
 
 @contextmanager
-def recomputing() -> Iterator[None]:
-    """Keep recipes for activations in the forward passes inside; the backward pass may lie outside."""
-    token = _inside.set(True)
-    try:
-        with torch.autograd.graph.saved_tensors_hooks(_pack, _unpack):
-            yield
-    finally:
-        _inside.reset(token)
-
-
-@contextmanager
-def keeping_all() -> Iterator[None]:
-    """Keep no recipes in the forward passes inside, though these may lie within ``recomputing()``."""
-    token = _inside.set(False)
+def switched(switch: ContextVar[bool], on: bool) -> Iterator[None]:
+    """Have a switch on, or off, inside."""
+    token = switch.set(on)
     try:
         yield
     finally:
-        _inside.reset(token)
+        switch.reset(token)
+
+
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """Keep recipes for activations in the forward passes inside; the backward pass may lie outside."""
+    with switched(_inside, True), torch.autograd.graph.saved_tensors_hooks(_pack, _unpack):
+        yield
+
+
+def keeping_all() -> AbstractContextManager[None]:
+    """Keep no recipes in the forward passes inside, though these may lie within ``recomputing()``."""
+    return switched(_inside, False)
 
 
 def keeps_recipes() -> bool:

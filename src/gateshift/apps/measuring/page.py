@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gateshift.apps.measuring.cases import WHOLE
-from gateshift.apps.measuring.hardware import describe
 from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, Tick, nice_ticks
 from gateshift.engine.checkpoint import write_text
+from gateshift.engine.machine import describe
 from gateshift.engine.pages import render_page
 
 Row = Mapping[str, Any]
