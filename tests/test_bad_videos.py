@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import gateshift
 from gateshift.data.shapes import generate
-from gateshift.engine import train as training
+from gateshift.engine import loop as training
 from gateshift.engine.bad_videos import settle_window
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.inference import Unreadable

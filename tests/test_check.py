@@ -17,7 +17,7 @@ from gateshift.apps import check_speed
 from gateshift.apps.check import check
 from gateshift.data.check import scan
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.train import train_config
+from gateshift.engine.loop import train_config
 from gateshift.errors import ConfigError, DataError, UnknownName
 
 TINY = TrainConfig(

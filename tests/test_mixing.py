@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 import gateshift
 from gateshift.data.augment import Augment
 from gateshift.data.shapes import generate
-from gateshift.engine import train as training
+from gateshift.engine import loop as training
 from gateshift.engine.checkpoint import load_state
 from gateshift.engine.mixing import Mix, Mixing, draw_box, mix_clips, mix_labels, share_right
 

@@ -200,7 +200,7 @@ def test_train_shows_the_note(tmp_path, monkeypatch):
         notes.extend(text for name, text in plan_lines(*plan) if name == "note")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gateshift.engine.train.show_plan", stop_at_the_plan)
+    monkeypatch.setattr("gateshift.engine.loop.show_plan", stop_at_the_plan)
     with pytest.raises(KeyboardInterrupt):
         train(
             tmp_path / "lists",

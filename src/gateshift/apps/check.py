@@ -27,10 +27,10 @@ from gateshift.data.records import Annotations
 from gateshift.engine.checkpoint import write_text
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import pick_device
+from gateshift.engine.loop import refuse_model
 from gateshift.engine.pages import render_page
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.recipes import DEFAULT_RECIPE, RECIPES
-from gateshift.engine.train import refuse_model
 from gateshift.engine.waiting import available_cores
 from gateshift.errors import ConfigError, lookup
 

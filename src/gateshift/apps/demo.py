@@ -12,12 +12,12 @@ from gateshift.apps.explain import explain
 from gateshift.apps.predict import predict
 from gateshift.data.shapes import CLASSES, PAIRS, generate, render, write_video
 from gateshift.engine.checkpoint import write_text
+from gateshift.engine.loop import train_config
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES
 from gateshift.engine.scores import Scores
 from gateshift.engine.test import test
-from gateshift.engine.train import train_config
 from gateshift.errors import ConfigError
 
 MINUTES = 6.0

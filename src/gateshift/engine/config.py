@@ -9,6 +9,11 @@ from gateshift.errors import ConfigError, lookup
 from gateshift.models.temporal_options import parse_options
 from gateshift.spec import MODALITIES, ModalityName
 
+AT_LEAST_0 = (
+    *("size", "warmup_epochs", "weight_decay", "clip_grad", "max_bad_videos", "seed"),
+    *("freeze_epochs", "early_stop"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -64,6 +69,26 @@ class TrainConfig:
     """Of a video that cannot be read: stop, or leave it out and list it; another never takes its place."""
     max_bad_videos: int = 20
     """Different videos left out of the whole run, for training and validation together, before it stops."""
+    balance: Literal["none", "sampling", "loss"] = "none"
+    """Of skewed classes: draw each as often, or weigh the loss of a video by how rare its class is."""
+    freeze_epochs: int = 0
+    """First epochs in which the backbone's own layers stay as they are; temporal modules and head learn."""
+    linear_probe: bool = False
+    """Only the head learns; backbone and temporal modules stay as they are, to the end."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each stage of the backbone to the one before it; 1 for none."""
+    ema: float = 0.0
+    """Decay, per optimiser step, of an average of the weights, which is validated and kept; 0 for none."""
+    early_stop: int = 0
+    """Epochs without a better validation after which training ends; 0 for never."""
+    distill: str = ""
+    """Scores (.npz) of another model on the training videos, learnt beside the labels; empty for none."""
+    distill_weight: float = 0.5
+    """Share of what that model says in the loss; the labels have the rest."""
+    distill_temperature: float = 2.0
+    """What logits of teacher and student are divided by before they are compared."""
+    sync_bn: bool = False
+    """Batch-norms see the batch of all processes, so that the result does not depend on their number."""
     seed: int = 0
     """Decides the split, the initial weights, the order and every augmentation."""
 
@@ -71,12 +96,14 @@ class TrainConfig:
         """Refuse values out of range before any work is done."""
         for name in ("num_segments", "epochs", "batch_size", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("size", "warmup_epochs", "weight_decay", "clip_grad", "max_bad_videos", "seed"):
+        for name in AT_LEAST_0:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        for name in ("lr", "backbone_lr"):
+        for name in ("lr", "backbone_lr", "distill_temperature"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        for name in ("dropout", "label_smoothing"):
+        for name in ("dropout", "label_smoothing", "ema"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
+        for name in ("layer_decay", "distill_weight"):
+            _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "above 0, at most 1")
         _require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "between 0 and 1")
         parse_options(self.temporal_options)
         lookup("optimizer", self.optimizer, {"sgd": 0, "adamw": 0})
@@ -87,6 +114,7 @@ class TrainConfig:
             object.__setattr__(self, "augment", "")  # "none" is the same run as one without the setting
         lookup("on_bad_video", self.on_bad_video, {"error": 0, "skip": 0})
         lookup("schedule", self.schedule, {"epoch": 0, "step": 0})
+        lookup("balance", self.balance, {"none": 0, "sampling": 0, "loss": 0})
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(
                 f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs}). "

@@ -1,46 +1,11 @@
-"""Training: the `train` command, and the loop written out."""
+"""The `train` command: its settings, and what they mean."""
 
-import time
-from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from accelerate import Accelerator
-
 from gateshift.data.locate import locate
-from gateshift.engine.bad_videos import leave_out, require_some, settle_window
-from gateshift.engine.batch_fit import fit_to_memory
-from gateshift.engine.config import TrainConfig
-from gateshift.engine.device import pick_device
-from gateshift.engine.epoch_end import close_epoch
-from gateshift.engine.inference import Unreadable
-from gateshift.engine.learner import (
-    Learner,
-    build_learner,
-    learn,
-    seed_step,
-    set_train_mode,
-    step_optimizer,
-    validate,
-)
-from gateshift.engine.loading import epoch_batches, load_batches
-from gateshift.engine.optim import set_learning_rate
-from gateshift.engine.plan import show_plan
-from gateshift.engine.progress import Bar, console, progress_bar
+from gateshift.engine.loop import train_config
 from gateshift.engine.recipes import RECIPES, choose_recipe
-from gateshift.engine.rehearsal import rehearse
-from gateshift.engine.report import write_report
-from gateshift.engine.run import Position, Run, default_run_dir, open_run
-from gateshift.engine.stopping import StopRequest, stop_requests
-from gateshift.engine.waiting import Waiting
-from gateshift.errors import GateshiftError
-from gateshift.models.input_size import require_size
-from gateshift.models.registry import create_model
-from gateshift.models.temporal_options import parse_options
-
-SAVE_SECONDS = 60.0
 
 
 def train(
@@ -73,6 +38,16 @@ def train(
     precision: str | None = None,
     on_bad_video: str | None = None,
     max_bad_videos: int | None = None,
+    balance: str | None = None,
+    freeze_epochs: int | None = None,
+    linear_probe: bool | None = None,
+    layer_decay: float | None = None,
+    ema: float | None = None,
+    early_stop: int | None = None,
+    distill: str | None = None,
+    distill_weight: float | None = None,
+    distill_temperature: float | None = None,
+    sync_bn: bool | None = None,
     seed: int | None = None,
     workers: int = 2,
     device: str = "auto",
@@ -132,6 +107,20 @@ def train(
         precision: auto, float32, bfloat16 or float16.
         on_bad_video: of a video that cannot be read: error stops, skip leaves it out and lists it.
         max_bad_videos: different videos that may be left out of the whole run before it stops.
+        balance: of skewed classes: sampling draws each class as often, loss weighs the loss of a video by
+            how rare its class is, none does neither.
+        freeze_epochs: first epochs in which the backbone's own layers stay as they are, while temporal
+            modules and head learn.
+        linear_probe: only the head learns; backbone and temporal modules stay as they are, to the end.
+        layer_decay: factor on the learning rate from each stage of the backbone to the one before it.
+        ema: decay, per optimiser step, of an average of the weights, which is validated and kept in place of
+            the last ones, such as 0.99; 0 for none.
+        early_stop: epochs without a better validation after which training ends; 0 for never.
+        distill: scores of another model on the training videos, whose probabilities are learnt beside the
+            labels: `gateshift test TEACHER DATA --split train --save-scores F.npz`.
+        distill_weight: share of those probabilities in the loss.
+        distill_temperature: what logits of both are divided by before they are compared.
+        sync_bn: batch-norms see the batch of all processes: the result does not depend on their number.
         seed: decides the split, the initial weights, the order and every augmentation.
         workers: processes that read videos; the result does not depend on it.
         device: auto, cpu, cuda or mps.
@@ -181,6 +170,16 @@ def train(
             "precision": precision,
             "on_bad_video": on_bad_video,
             "max_bad_videos": max_bad_videos,
+            "balance": balance,
+            "freeze_epochs": freeze_epochs,
+            "linear_probe": linear_probe,
+            "layer_decay": layer_decay,
+            "ema": ema,
+            "early_stop": early_stop,
+            "distill": distill,
+            "distill_weight": distill_weight,
+            "distill_temperature": distill_temperature,
+            "sync_bn": sync_bn,
             "seed": seed,
         }
     )
@@ -195,162 +194,3 @@ def train(
         fit_batch=fit_batch,
         compiled=compiled,
     )
-
-
-def train_config(
-    config: TrainConfig,
-    data: Path,
-    *,
-    recipe: str = "",
-    out: Path | None = None,
-    workers: int = 2,
-    device: str = "auto",
-    checkpoint_activations: bool = False,
-    fit_batch: bool = False,
-    compiled: bool = False,
-) -> dict[str, Any]:
-    """Train what ``config`` says on ``data``; the same call again resumes. Returns what `train` returns.
-
-    ``recipe`` is the name of what the config started from, for the plan that is shown.
-    """
-    refuse_model(config)
-    where = pick_device(device)
-    if where.type == "cuda":
-        torch.cuda.set_device(where)  # accelerate takes the current one
-    accelerator = Accelerator(cpu=where.type == "cpu")
-    out = Path(out) if out else default_run_dir(data, config.model, config.modality)
-    if fit_batch:
-        config = fit_to_memory(config, data, out, accelerator, checkpoint_activations)
-    with accelerator.main_process_first():
-        run = open_run(out, config, data, main=accelerator.is_main_process)
-    learner = build_learner(run, accelerator, workers, checkpoint_activations, compiled)
-    position, state = run.load()
-    if state is not None:
-        learner.restore(state)
-    if not accelerator.is_main_process:
-        position.totals = [0.0, 0.0, 0.0]  # the ones that were saved are the main process's
-    if accelerator.is_main_process:
-        show_plan(run, learner.model, learner.device, learner.precision, recipe)
-    if state is None:
-        rehearse(learner)
-    elif accelerator.is_main_process:
-        console().print(f"resuming after epoch {position.epoch}, batch {position.step}")
-
-    with stop_requests() as stop:
-        while position.epoch < config.epochs:
-            train_one_epoch(learner, position, stop)
-            scores, bad = validate(learner)
-            leave_out(learner, position, "val", bad)
-            require_some(learner, position, "val", len(scores.videos))
-            close_epoch(learner, position, scores)
-    if accelerator.is_main_process:
-        write_report(run.dir)
-    accelerator.wait_for_everyone()
-    return result(run, position, len(learner.train_clips))
-
-
-def refuse_model(config: TrainConfig) -> None:
-    """Refuse a model, temporal options or a crop size that cannot be, before anything is read or written."""
-    with torch.device("meta"):
-        model = create_model(
-            config.model,
-            2,
-            config.num_segments,
-            modality=config.modality,
-            **parse_options(config.temporal_options),
-        )
-    if config.size:
-        require_size(model.eval(), config.size)
-
-
-def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> None:
-    """Learn from the rest of the running epoch; on a stop request save and raise KeyboardInterrupt.
-
-    A window is ``accumulate`` batches; its loss is the mean over its clips, also where the last window is
-    short, and gradients are clipped once, at the optimiser's step.
-    """
-    config, accelerator = learner.config, learner.accelerator
-    set_train_mode(learner)
-    batches = epoch_batches(len(learner.train_clips), config, position.epoch)
-    num_windows = -(-len(batches) // config.accumulate)
-    totals = torch.tensor(position.totals, device=learner.device)
-    bad: list[Unreadable] = []
-    waiting = Waiting(learner.device)
-    started = last_save = time.monotonic()
-    loaded = load_batches(learner, batches[position.step :], position.epoch)
-    with closing(loaded), epoch_bar(learner, position, len(batches)) as bar:
-        for step, batch in enumerate(waiting.over(loaded), start=position.step):
-            window = step // config.accumulate
-            in_window = batches[window * config.accumulate : (window + 1) * config.accumulate]
-            num_clips = sum(map(len, in_window))
-            ends_window = (step + 1) % config.accumulate == 0 or step + 1 == len(batches)
-            set_learning_rate(learner.optimizer, config, position.epoch + window / num_windows)
-
-            seed_step(config.seed, position.epoch, step, accelerator.process_index)
-            with nullcontext() if ends_window else accelerator.no_sync(learner.parallel):
-                loss, right = learn(learner, batch.clips, batch.labels, num_clips)
-            totals += torch.stack([loss, right, torch.full_like(right, len(batch.labels))])
-            bad += batch.bad
-            bar.advance()
-            if not ends_window:
-                continue
-
-            if settle_window(learner, position, bad, num_clips):
-                step_optimizer(learner)
-            bad = []
-            now = time.monotonic()
-            if stop or now - last_save > SAVE_SECONDS:
-                position.step, position.totals = step + 1, totals.tolist()
-                require_finite(position, config)
-                position.seconds += now - started
-                position.waited += waiting.take()
-                learner.save(position)
-                started = last_save = now
-            if stop:
-                raise KeyboardInterrupt(stopped_message(learner.run, position))
-    position.totals = accelerator.reduce(totals).tolist()
-    position.seconds += time.monotonic() - started
-    position.waited += waiting.take()
-    require_finite(position, config)
-    require_some(learner, position, "train", position.totals[2])
-
-
-def require_finite(position: Position, config: TrainConfig) -> None:
-    """Refuse to go on, or to save, once the loss is no number: the state on disk is still a good one."""
-    if not np.isfinite(position.totals[0]):
-        raise GateshiftError(
-            f"the training loss of epoch {position.epoch + 1} is {position.totals[0]}. The state before it "
-            f"is kept; train anew with a lower --lr (it was {config.lr}) and another --out."
-        )
-
-
-def epoch_bar(learner: Learner, position: Position, num_batches: int) -> AbstractContextManager[Bar]:
-    """Return the bar of one epoch, with what is already done of it left out."""
-    description = f"epoch {position.epoch + 1}/{learner.config.epochs}"
-    shown = learner.accelerator.is_main_process
-    return progress_bar(description, num_batches - position.step, shown=shown)
-
-
-def stopped_message(run: Run, position: Position) -> str:
-    """Say what was saved and how to go on."""
-    return (
-        f"stopped in epoch {position.epoch + 1} after batch {position.step}; everything is saved in "
-        f"{run.dir}. The same command resumes."
-    )
-
-
-def result(run: Run, position: Position, num_clips: int) -> dict[str, Any]:
-    """Return what the `train` command answers."""
-    seconds = sum(row["seconds"] for row in position.history)
-    waited = sum(row["seconds"] * row.get("data_wait", 0.0) for row in position.history)
-    return {
-        "run": str(run.dir),
-        "weights": str(run.weights),
-        "epochs": position.epoch,
-        "top1": position.history[-1]["val_top1"],
-        "best_top1": position.best[0],
-        "seconds": seconds,
-        "clips_per_second": num_clips * position.epoch / max(seconds, 1e-9),
-        "data_wait": waited / max(seconds, 1e-9),
-        "bad_videos": len(position.bad_videos),
-    }

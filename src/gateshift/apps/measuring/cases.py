@@ -10,7 +10,7 @@ import torch
 from gateshift.apps.measuring.places import temporal_places
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import pick_precision
-from gateshift.engine.train import refuse_model
+from gateshift.engine.loop import refuse_model
 from gateshift.errors import ConfigError, lookup
 from gateshift.models.registry import MODELS
 
