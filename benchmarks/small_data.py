@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -149,26 +150,23 @@ def both_ways(videos: Path, folder: Path, seed: int) -> Path:
     if folder.exists():
         return folder
     partial = folder.with_name("direction.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a command that was stopped
     for path in sorted(videos.glob("*/*/*.mp4")):
-        split, _, name = path.relative_to(videos).with_suffix("").parts
-        forward, backward = (partial / split / way / name for way in ("forward", "backward"))
-        if backward.exists():
-            continue
-        forward.parent.mkdir(parents=True, exist_ok=True)
-        backward.parent.mkdir(parents=True, exist_ok=True)
+        split, label, name = path.relative_to(videos).with_suffix("").parts
+        forward, backward = (partial / split / way / f"{label}-{name}" for way in ("forward", "backward"))
+        forward.mkdir(parents=True)
+        backward.mkdir(parents=True)
         whole = partial / "whole"
         count = write_frames(VideoFile(path), whole, FrameSettings())
         kept = symmetric(count)
         skipped = (count - kept) // 2
-        forward.mkdir()
-        backward.mkdir()
         for number in range(1, kept + 1):
             file = whole / FRAME_TEMPLATE.format(skipped + number)
             os.link(file, forward / FRAME_TEMPLATE.format(number))
             os.link(file, backward / FRAME_TEMPLATE.format(kept + 1 - number))
-        for file in whole.iterdir():
-            file.unlink()
-        whole.rmdir()
+        shutil.rmtree(whole)
+    if not partial.exists():
+        sys.exit(f"{videos} has no train/CLASS/NAME.mp4 and val/CLASS/NAME.mp4: give --videos such a folder")
     partial.rename(folder)
     return folder
 
@@ -178,8 +176,13 @@ def symmetric(count: int) -> int:
 
     >>> [symmetric(count) for count in (24, 39, 60, 105)]
     [24, 24, 56, 104]
+
+    Raises:
+        ValueError: there are fewer frames than segments.
     """
-    return max(frames for frames in range(SEGMENTS, count + 1, 2 * SEGMENTS))
+    if count < SEGMENTS:
+        raise ValueError(f"a video of {count} frames has none for some of {SEGMENTS} segments: leave it out")
+    return range(SEGMENTS, count + 1, 2 * SEGMENTS)[-1]
 
 
 def as_result(key: tuple[str, str, int], training: Training) -> dict[str, Any]:

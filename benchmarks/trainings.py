@@ -68,7 +68,10 @@ def run_all(trainings: Sequence[Training], jobs: int) -> None:
         print(f"{training.out}: {last['val_top1']:.1%} after the last epoch", file=sys.stderr, flush=True)
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, trainings))
+        try:
+            list(pool.map(run, trainings))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure, the rest would train for hours first
 
 
 def spread(values: Sequence[float]) -> str:

@@ -32,3 +32,10 @@ def test_json_round_trip():
 
 def test_changed_keeps_what_is_none():
     assert TrainConfig(lr=0.02).changed({"lr": None, "epochs": 5}) == TrainConfig(lr=0.02, epochs=5)
+
+
+def test_settings_of_an_older_version_are_those_of_today_by_default():
+    settings = TrainConfig(lr=0.5).to_json()
+    for newer in ("balance", "freeze_epochs", "linear_probe", "layer_decay", "ema", "early_stop", "sync_bn"):
+        del settings[newer]
+    assert TrainConfig.from_json(settings) == TrainConfig(lr=0.5)

@@ -39,7 +39,7 @@ def test_item_depends_on_seed_epoch_and_index_alone(annotations):
     first = [clips[i] for i in range(len(clips))]
     assert first[0][0].shape == (1, 4, 3, 32, 32)
     assert first[0][0].dtype == torch.uint8
-    assert [item[2] for item in first] == [0, 1, 2, 3]
+    assert {item[2] for item in first} <= {False, True}  # whether it is mirrored
     torch.manual_seed(7)
     np.random.seed(7)
     again = train_clips(annotations)

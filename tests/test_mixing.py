@@ -37,7 +37,7 @@ def test_cutmix_labels_are_the_pixels_that_are_seen():
     mixing = Mixing(Augment(cutmix=1.0), num_classes=6)
     clips, labels = constant_clips(6), torch.tensor([3, 0, 5, 1, 2, 4])
     for _ in range(50):
-        mixed, targets = mixing(clips, labels, rng)
+        mixed, targets, _ = mixing(clips, labels, rng)
         for i in range(6):
             own = (mixed[i] == clips[i]).float().mean()
             assert ((mixed[i] == clips[i]) | (mixed[i] == clips[i - 1])).all()
@@ -65,7 +65,7 @@ def test_mixup_blends_clips_and_labels_by_one_share():
     clips, labels = constant_clips(3), torch.tensor([2, 0, 0])
     shares = []
     for _ in range(100):
-        mixed, targets = mixing(clips, labels, rng)
+        mixed, targets, _ = mixing(clips, labels, rng)
         share = (mixed[1, 0, 0, 0, 0].item() - 1) / (2 - 1)  # of clip 1, which is 2 beside 1
         torch.testing.assert_close(mixed[1], torch.full_like(mixed[1], 1 + share))
         torch.testing.assert_close(targets[1], torch.tensor([share, 0.0, 1 - share]))
@@ -88,7 +88,7 @@ def test_both_take_turns_and_each_clip_draws_for_itself():
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_clip_alone_stays_itself(count):
     mixing = Mixing(Augment(mixup=1.0, cutmix=1.0), num_classes=2)
-    mixed, targets = mixing(
+    mixed, targets, _ = mixing(
         constant_clips(count), torch.ones(count, dtype=torch.int64), np.random.default_rng(0)
     )
     torch.testing.assert_close(mixed, constant_clips(count))
@@ -117,11 +117,11 @@ def test_a_stopped_run_mixes_the_same_when_it_goes_on(tmp_path, monkeypatch):
     gateshift.train(data, out=tmp_path / "unbroken", **TINY)
     steps = []
 
-    def stop_in_the_second_epoch(learner):
+    def stop_in_the_second_epoch(learner, *others):
         steps.append(0)
         if len(steps) == 5:
             raise KeyboardInterrupt
-        training_step(learner)
+        training_step(learner, *others)
 
     training_step = training.step_optimizer
     with monkeypatch.context() as patched:

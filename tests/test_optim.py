@@ -1,6 +1,9 @@
 """Schedule, optimiser groups and partial batch-norm."""
 
 import json
+from collections import Counter
+from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,8 +11,10 @@ import torch
 from torch import nn
 
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.optim import build_optimizer, freeze_batch_norms, learning_rate, set_learning_rate
-from gateshift.models.registry import create_model
+from gateshift.engine.freezing import choose_learning, hold_norms, is_inherited
+from gateshift.engine.optim import build_optimizer, learning_rate, set_learning_rate
+from gateshift.models.backbones import BACKBONES
+from gateshift.models.registry import MODELS, create_model, list_models
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "lr_schedule.json").read_text())
 
@@ -48,8 +53,51 @@ def test_every_parameter_is_in_one_group_and_gates_are_not_the_backbones_own():
 
 def test_partial_bn_freezes_all_2d_norms_but_the_first_and_no_gate():
     model = create_model("gsm_resnet18", 4, 2).train()
-    freeze_batch_norms(model)
+    choose_learning(model, TrainConfig(partial_bn=True), epoch=0)
+    hold_norms(model)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms[0].training and norms[0].weight.requires_grad
     assert not any(m.training or m.weight.requires_grad for m in norms[1:])
     assert all(m.training for m in model.modules() if isinstance(m, nn.BatchNorm3d))
+
+
+def test_with_layer_decay_each_stage_learns_slower_than_the_next_and_modules_and_head_in_full():
+    model = create_model("gsm_resnet18", 4, 2)
+    optimizer = build_optimizer(model, TrainConfig(backbone_lr=0.1, layer_decay=0.5, lr=1.0, warmup_epochs=0))
+    set_learning_rate(optimizer, TrainConfig(lr=1.0, warmup_epochs=0), 0)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    given = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert given["head.weight"] == given["backbone.layer1.0.conv2.temporal.gate.weight"] == 1.0
+    first = ("conv1.weight", "layer1.0.conv1.weight", "layer2.1.bn2.bias", "layer3.0.conv2.conv.weight")
+    steps = [given[f"backbone.{name}"] for name in (*first, "layer4.0.downsample.0.weight")]
+    assert steps == pytest.approx([0.1 * 0.5**4, 0.1 * 0.5**3, 0.1 * 0.5**2, 0.1 * 0.5, 0.1])
+
+
+@pytest.mark.parametrize("name", list_models("ts[nm]_*") + list_models("gs?_*") + list_models("[cs]3d_*"))
+def test_every_parameter_of_a_backbone_is_in_one_of_its_five_stages_in_order(name):
+    with torch.device("meta"):
+        model = create_model(name, 4, 2)
+    backbone = BACKBONES[MODELS[name].backbone]
+    own = [name.removeprefix("backbone.") for name, _ in model.named_parameters() if is_inherited(name)]
+    stages = [backbone.stage_of(name) for name in own]
+    assert set(stages) == set(range(5))
+    for parameter in own:
+        hits = [patterns for patterns in backbone.stages if any(fnmatchcase(parameter, p) for p in patterns)]
+        assert len(hits) == 1, parameter
+    optimizer = build_optimizer(model, TrainConfig(model=name, layer_decay=0.5))
+    assert [group["factor"] for group in optimizer.param_groups] == [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", list_models("tsn_*"))
+def test_the_maps_of_a_stage_have_half_the_side_of_those_before_it(name):
+    model = create_model(name, 4, 1).eval()
+    backbone = BACKBONES[MODELS[name].backbone]
+    sides = [Counter() for _ in backbone.stages]
+    for layer, module in model.backbone.named_modules():
+        if isinstance(module, nn.Conv2d):
+            seen = sides[backbone.stage_of(f"{layer}.weight")]
+            module.register_forward_hook(lambda _module, _inputs, y, seen=seen: seen.update([y.shape[-1]]))
+    with torch.no_grad():
+        model(torch.zeros(1, 1, 3, 128, 128))
+    usual = [seen.most_common(1)[0][0] for seen in sides]
+    assert all(0.3 < after / before < 0.6 for before, after in pairwise(usual)), usual

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import compile_backbone, prepare_for_speed
-from gateshift.engine.optim import freeze_batch_norms
+from gateshift.engine.freezing import choose_learning, hold_norms
 from gateshift.models.registry import create_model
 from gateshift.nn import recompute
 from gateshift.nn.checkpointing import checkpointing
@@ -48,8 +49,8 @@ def prepared(name, *, partial_bn=False):
     for parameter_name, parameter in model.named_parameters():
         if parameter_name.endswith("gate.weight"):
             nn.init.normal_(parameter, std=0.1)
-    if partial_bn:
-        freeze_batch_norms(model)
+    choose_learning(model, TrainConfig(partial_bn=partial_bn), epoch=0)
+    hold_norms(model)
     prepare_for_speed(model)
     return model, torch.randn(2, 2, 3, size, size)
 

@@ -56,7 +56,7 @@ def test_clips_are_the_very_ones_of_training(data):
     clips.set_epoch(1)
     seen = {
         annotations.split("train")[i].video: (clip[0].permute(0, 2, 3, 1).numpy(), annotations.classes[label])
-        for clip, label, i in (clips[i] for i in range(len(clips)))
+        for i, (clip, label, _) in enumerate(clips[i] for i in range(len(clips)))
     }
     mirrored = 0
     for shown in shown_clips(annotations, config, spec, num_clips=12, epoch=2):

@@ -81,7 +81,7 @@ def command(data, out, **changes):
 def test_a_run_has_all_its_files_and_answers_with_the_keys(unbroken):
     out, answer = unbroken
     assert set(answer) == {
-        *("run", "weights", "epochs", "top1", "best_top1"),
+        *("run", "weights", "epochs", "stopped_early", "top1", "best_top1"),
         *("seconds", "clips_per_second", "data_wait", "bad_videos"),
     }
     assert answer["epochs"] == 3
@@ -197,11 +197,12 @@ def test_changed_data_is_refused(data, tmp_path):
         gateshift.train(copy, out=out, **{**TINY, "epochs": 2})
 
 
-def test_a_damaged_state_is_named(data, tmp_path):
+def test_states_that_are_all_damaged_are_named(data, tmp_path):
     out = tmp_path / "run"
     gateshift.train(data, out=out, **{**TINY, "epochs": 2})
-    (out / "last" / "state.pt").write_bytes(b"not a state")
-    with pytest.raises(GateshiftError, match=r"state\.pt cannot be read"):
+    for name in ("state.pt", "previous.pt"):
+        (out / "last" / name).write_bytes(b"not a state")
+    with pytest.raises(GateshiftError, match=r"state\.pt .*previous\.pt .*delete"):
         gateshift.train(data, out=out, **{**TINY, "epochs": 2})
 
 
@@ -221,7 +222,7 @@ def test_a_broken_video_is_named_without_a_traceback(data, tmp_path, workers):
 
 def test_a_loss_that_is_no_number_keeps_the_state_before_it(data, tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(GateshiftError, match="training loss of epoch 1 is nan.*lower --lr"):
+    with pytest.raises(GateshiftError, match="is nan or infinite in epoch 1, batch .*lower --lr"):
         gateshift.train(
             data, out=out, **{**TINY, "lr": 1e30}, optimizer="sgd", clip_grad=0.0, warmup_epochs=0
         )

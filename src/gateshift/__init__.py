@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-PUBLIC = {  # public name -> "module:name"; the commands have the same names as these functions
+PUBLIC = {  # public name -> "module:name"; the commands have the names of these functions, with - for _
     "GateshiftError": "gateshift.errors:GateshiftError",
     "InputSpec": "gateshift.spec:InputSpec",
     "bench": "gateshift.apps.bench:bench",
@@ -21,6 +21,7 @@ PUBLIC = {  # public name -> "module:name"; the commands have the same names as 
     "download": "gateshift.apps.download:download",
     "ensemble": "gateshift.apps.ensemble:ensemble",
     "explain": "gateshift.apps.explain:explain",
+    "find_lr": "gateshift.apps.find_lr:find_lr",
     "info": "gateshift.apps.info:info",
     "list_models": "gateshift.models.registry:list_models",
     "load": "gateshift.models.weights:load",

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, get_type_hints
@@ -16,6 +17,7 @@ COMMANDS = {  # name -> (module:function, one line of help)
     "prepare": ("gateshift.apps.prepare:prepare", "a dataset to lists, frames, small copies or shards"),
     "check": ("gateshift.apps.check:check", "everything wrong with a dataset, before training"),
     "train": ("gateshift.engine.train:train", "train on a folder of videos; the same command again resumes"),
+    "find-lr": ("gateshift.apps.find_lr:find_lr", "propose a learning rate, by steps with ever larger ones"),
     "show": ("gateshift.apps.show:show", "augmented training clips to look at, beside their frames"),
     "test": ("gateshift.engine.test:test", "accuracy over clips and crops, per class, confusion matrix"),
     "reproduce": (
@@ -69,6 +71,10 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except GateshiftError as error:
         refuse(name, str(error), 2)
     except KeyboardInterrupt as error:
+        if "RANK" in os.environ:  # a launcher ends all of its processes once one has gone
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if is_follower():
+            sys.exit(130)
         refuse(name, str(error) or "interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,13 +91,18 @@ def run(name: str, words: list[str]) -> int:
     tyro = importlib.import_module("tyro")
     answer = tyro.cli(as_command(function), prog=f"gateshift {name}", args=spell_switches(function, words))
     leave_group()
-    if int(os.environ.get("RANK", "0")):  # under a launcher, the first process answers
+    if is_follower():
         return 0
     if as_json:
         print(json.dumps(answer, ensure_ascii=False, allow_nan=False))
     else:
         importlib.import_module("gateshift.cli_tables").show(name, answer)
     return 1 if answer.get("ok") is False else 0
+
+
+def is_follower() -> bool:
+    """Tell whether this is one of a launcher's processes but not the first, which answers for all."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def leave_group() -> None:

@@ -132,6 +132,19 @@ def percent_or_dash(fraction: float | None) -> str:
     return "-" if fraction is None else percent(fraction)
 
 
+def find_lr_table(answer: Answer) -> list[Any]:
+    """Show some of the steps, and the rate that is proposed."""
+    every = max(len(answer["steps"]) // 12, 1)
+    steps = [(f"{step['lr']:.1e}", f"{step['smoothed']:.3f}") for step in answer["steps"][::every]]
+    more = "" if answer["turned"] else "; it had not risen again: a higher --highest may move it up"
+    return [
+        rows(("learning rate", "loss, smoothed"), steps),
+        f"proposed: --lr {answer['lr']:g}, a third of where the loss was lowest{more}",
+        f"it fell most steeply at {answer['steepest']:.2g}; the recipe has {answer['recipe_lr']:g}",
+        escape(f"open {answer['page']}"),
+    ]
+
+
 def predict_table(answer: Answer) -> list[Any]:
     """Show the labels of each video, or why it could not be read."""
     lines = []
@@ -387,6 +400,7 @@ TABLES: Mapping[str, Callable[[Answer], list[Any]]] = {
     "check": check_table,
     "train": train_table,
     "test": test_table,
+    "find-lr": find_lr_table,
     "predict": predict_table,
     "compare": compare_table,
     "bench": bench_table,

@@ -49,6 +49,14 @@ class ConfigError(GateshiftError):
     """A setting out of its range, or at odds with another one."""
 
 
+class WriteError(GateshiftError):
+    """A file that cannot be written: the disk is full, or fails."""
+
+
+class FaultError(GateshiftError):
+    """What happened to a run while it trained: the state that it saved last is kept, and goes on."""
+
+
 class ScoresMismatch(GateshiftError):
     """Score files of different videos or classes."""
 

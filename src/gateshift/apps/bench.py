@@ -19,10 +19,10 @@ from gateshift.apps.measuring.memory import peak_of
 from gateshift.apps.measuring.page import case_name, write_page
 from gateshift.apps.measuring.reading import reading_steps
 from gateshift.apps.measuring.timing import growth, in_turns, paired
-from gateshift.engine.checkpoint import write_text
 from gateshift.engine.device import pick_device
 from gateshift.engine.progress import progress_bar
 from gateshift.errors import ConfigError, DataError, GateshiftError
+from gateshift.writing import write_text
 
 Row = dict[str, Any]
 Step = Callable[[], object]

@@ -24,7 +24,6 @@ from gateshift.data.check.similar import Pair, find_pairs
 from gateshift.data.check.survey import Survey, survey
 from gateshift.data.locate import locate
 from gateshift.data.records import Annotations
-from gateshift.engine.checkpoint import write_text
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import pick_device
 from gateshift.engine.loop import refuse_model
@@ -33,6 +32,7 @@ from gateshift.engine.progress import progress_bar
 from gateshift.engine.recipes import DEFAULT_RECIPE, RECIPES
 from gateshift.engine.waiting import available_cores
 from gateshift.errors import ConfigError, lookup
+from gateshift.writing import write_text
 
 SEVERITIES = get_args(Severity)  # from the one that matters most
 SCAN_LOG = "scan.jsonl"

@@ -8,7 +8,7 @@ from gateshift.data.check.findings import KINDS, Finding
 from gateshift.data.check.probe import Probe
 from gateshift.data.check.similar import Pair
 from gateshift.data.records import Annotations, VideoRecord
-from gateshift.engine.report import film_strip
+from gateshift.engine.worst_clips import film_strip
 from gateshift.errors import VideoError
 
 MOST_ROWS = 100  # of each kind on the page; check.json has all

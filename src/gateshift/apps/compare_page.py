@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateshift.engine.checkpoint import write_text
 from gateshift.engine.pages import render_page
 from gateshift.engine.scatter import Measured, Scatter, scatter_chart
+from gateshift.writing import write_text
 
 MEASURED_ON = {  # split -> what to know of its accuracy
     "test": "Top-1 of the best epoch's weights on {} test videos, by which nothing was chosen.",

@@ -11,7 +11,6 @@ import numpy as np
 from gateshift.apps.explain import explain
 from gateshift.apps.predict import predict
 from gateshift.data.shapes import CLASSES, PAIRS, generate, render, write_video
-from gateshift.engine.checkpoint import write_text
 from gateshift.engine.loop import train_config
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.progress import console
@@ -19,6 +18,7 @@ from gateshift.engine.recipes import RECIPES
 from gateshift.engine.scores import Scores
 from gateshift.engine.test import test
 from gateshift.errors import ConfigError
+from gateshift.writing import write_text
 
 MINUTES = 6.0
 VIDEO_SIZE = 64

@@ -14,13 +14,13 @@ from gateshift.apps.gate_picture import GateRow, draw_gates
 from gateshift.apps.predict import best
 from gateshift.data.dataset import read_views
 from gateshift.data.transforms import normalize
-from gateshift.engine.checkpoint import write_atomically, write_text
 from gateshift.engine.device import pick_device
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.errors import GateshiftError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.weights import load
 from gateshift.nn import GateShift, GateShiftFuse
+from gateshift.writing import write_atomically, write_text
 
 DIRECTIONS = ("earlier", "later")  # what the two gates of a module do, in their order
 

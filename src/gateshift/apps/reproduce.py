@@ -15,7 +15,6 @@ from gateshift.apps.prepare import prepare
 from gateshift.apps.published import PUBLISHED, PublishedTable
 from gateshift.data.prepare import read_raw
 from gateshift.data.raw.records import Choices
-from gateshift.engine.checkpoint import write_text
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.ensemble import add_up, align
 from gateshift.engine.inference import Inference
@@ -25,6 +24,7 @@ from gateshift.engine.progress import console
 from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError, DataError, GateshiftError, lookup
 from gateshift.models.released import released_weights
+from gateshift.writing import write_text
 
 T = TypeVar("T")
 

@@ -9,7 +9,6 @@ from gateshift.apps.clip_sheet import draw_sheet, draw_strip
 from gateshift.apps.shown_clips import ShownClip, shown_clips
 from gateshift.data.annotations import read_annotations
 from gateshift.data.locate import locate
-from gateshift.engine.checkpoint import write_atomically, write_text
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.recipes import RECIPES, choose_recipe
@@ -17,6 +16,7 @@ from gateshift.errors import ConfigError, lookup
 from gateshift.models.backbones import BACKBONES
 from gateshift.models.registry import MODELS
 from gateshift.spec import InputSpec
+from gateshift.writing import write_atomically, write_text
 
 
 def show(

@@ -18,7 +18,7 @@ from gateshift.data.opening import Video, open_record, require_modality
 from gateshift.data.reader import FewerFrames, VideoFile, open_video
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.data.sampling import random_segments, test_clips
-from gateshift.data.transforms import ClipTransform, EvalTransform, stack_frames
+from gateshift.data.transforms import MIRRORED, ClipTransform, EvalTransform, stack_frames
 from gateshift.errors import VideoError
 from gateshift.spec import MODALITIES, InputSpec, ModalityName
 
@@ -26,10 +26,14 @@ Item = tuple[Tensor, int, int]
 
 
 class TrainClips(Dataset[Item]):
-    """One augmented clip of each video of a split: (uint8 (1, T, 3, S, S), label, index).
+    """One augmented clip of each video of a split: (uint8 (1, T, 3, S, S), label, whether it is mirrored).
 
     What is drawn depends on the seed, the epoch and the index alone, so it is the same for any number of
-    workers and after a resume.
+    workers and after a resume. Of M videos, index + M is another clip of the same one, index + 2M a third.
+
+    Attributes:
+        records: the videos, in the order of the indices.
+        labels: their classes, (M,).
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class TrainClips(Dataset[Item]):
         self.annotations = annotations
         self.modality: ModalityName = modality
         self.records = annotations.split(split)
+        self.labels = np.array([record.label for record in self.records])
         self.num_segments = num_segments
         self.transform = transform
         self.seed = seed
@@ -64,8 +69,9 @@ class TrainClips(Dataset[Item]):
             VideoError: the video cannot be read.
         """
         clip, rng = self.read(index)
-        clip, label = self.transform(clip, self.records[index].label, rng)
-        return stack_frames(clip, self.num_segments).contiguous()[None], label, index
+        notes: list[str] = []
+        clip, label = self.transform(clip, self.records[index % len(self)].label, rng, notes)
+        return stack_frames(clip, self.num_segments).contiguous()[None], label, MIRRORED in notes
 
     def read(self, index: int) -> tuple[Tensor, np.random.Generator]:
         """Return the frames drawn of one video, uint8 (T, 3, H, W), and what goes on drawing.
@@ -73,7 +79,7 @@ class TrainClips(Dataset[Item]):
         Raises:
             VideoError: the video cannot be read.
         """
-        record = self.records[index]
+        record = self.records[index % len(self)]
         rng = np.random.default_rng((self.seed, int(self._epoch), index))
         span = MODALITIES[self.modality].frames_read
         frames, positions = read_frames(

@@ -31,6 +31,7 @@ OFFSETS = (  # of the 13 places a crop is taken from, in quarters of the free sp
     *((1, 1), (3, 1), (1, 3), (3, 3)),
 )
 NUM_CROPS = (1, 3, 5, 10)
+MIRRORED = "mirrored"  # the note of a clip that is
 
 
 class ClipTransform(Protocol):
@@ -108,7 +109,7 @@ class RandomFlip:
         if rng.random() < 0.5:
             return clip, label
         if notes is not None:
-            notes.append("mirrored")
+            notes.append(MIRRORED)
         return mirror(clip, self.modality), self.label_swaps.get(label, label)
 
 

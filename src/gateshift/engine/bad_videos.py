@@ -50,6 +50,7 @@ def leave_out(learner: Learner, position: Position, split: str, bad: Sequence[Un
     for one in bad:
         video = record_name(run.annotations.splits[split][one.index])
         if (split, video) not in known:
+            known.add((split, video))  # balanced sampling may have several clips of it in a window
             row = {"video": video, "split": split, "epoch": position.epoch + 1, "reason": one.reason}
             position.bad_videos.append(row)
     position.left_out += len(bad)

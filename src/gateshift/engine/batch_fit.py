@@ -24,6 +24,7 @@ from gateshift.engine.learner import build_learner, forward_backward, set_train_
 from gateshift.engine.memory import available_memory, resident, watch_resident
 from gateshift.engine.progress import console
 from gateshift.engine.run import Run, recorded_config
+from gateshift.engine.same_run import has_begun
 from gateshift.errors import ConfigError, GateshiftError
 
 STEPS = 2  # of the optimiser: the first makes its states, and the second has them beside it
@@ -49,7 +50,8 @@ def fit_to_memory(
         GateshiftError: the process that measures failed.
     """
     recorded = recorded_config(out)
-    if recorded is not None:  # if it is of another effective batch, opening the run refuses that
+    if recorded is not None and has_begun(out):
+        # If it is of another effective batch, opening the run refuses that.
         same = recorded.effective_batch == config.effective_batch
         return rebatched(config, recorded.batch_size) if same else config
     batches = batches_of(config.effective_batch, accelerator.num_processes)
@@ -69,6 +71,28 @@ def fit_to_memory(
             f"or a smaller --model."
         )
     return rebatched(config, batch)
+
+
+def batch_below(
+    config: TrainConfig, data: Path, accelerator: Accelerator | None, checkpoint_activations: bool
+) -> int:
+    """Return the largest batch smaller than that of ``config``, of the same effective one, that fits.
+
+    0 if none does. Several processes, which may be in the middle of a step, and ``accelerator=None`` try
+    nothing: it is the next smaller one then.
+    """
+    num_processes = accelerator.num_processes if accelerator else 1
+    batches = [
+        batch for batch in batches_of(config.effective_batch, num_processes) if batch < config.batch_size
+    ]
+    if not batches or accelerator is None or num_processes > 1:
+        return batches[0] if batches else 0
+    if accelerator.device.type == "cuda":
+        return fit_on_cuda(config, data, batches, accelerator, checkpoint_activations)
+    free = available_memory() if accelerator.device.type == "cpu" else None
+    if free is None:
+        return batches[0]
+    return fit_on_cpu(config, data, batches, accelerator, checkpoint_activations, free)
 
 
 def batches_of(effective: int, num_processes: int = 1) -> list[int]:
@@ -239,7 +263,7 @@ def training_steps(
     It never waits for other processes, where training would: one of them may have run out of memory.
     """
     annotations = read_annotations(data, seed=config.seed, val_fraction=config.val_fraction)
-    run = Run(Path(), replace(config, pretrained=False), data, annotations)
+    run = Run(Path(), replace(config, pretrained=False, sync_bn=False), data, annotations)
     learner = build_learner(run, accelerator, 0, checkpoint_activations)
     learner.parallel = learner.model
     learner.scaler = torch.amp.GradScaler(learner.device.type, enabled=False)  # it would leave steps out

@@ -1,53 +1,117 @@
-"""Files of a run that must never be found half-written, and the state that a resume needs."""
+"""The state that a resume needs: on disk twice, the last one and the one before, each with its checksum."""
 
-import os
-from collections.abc import Callable
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
+from gateshift.engine.progress import console
 from gateshift.errors import GateshiftError
+from gateshift.writing import write_atomically
 
 STATE = "state.pt"
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then put it in place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, whole or not at all."""
-    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+PREVIOUS = "previous.pt"
+MARK = b"gateshift sha256"  # after what torch wrote, and before the checksum of that; torch looks at neither
+DIGEST = 32  # bytes of the checksum
+CHUNK = 2**20
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write all that a resume needs into ``folder``."""
-    write_atomically(folder / STATE, lambda partial: torch.save(state, partial))
-
-
-def load_state(folder: Path) -> dict[str, Any] | None:
-    """Return what ``save_state`` wrote, or None where nothing was written yet.
+    """Write all that a resume needs into ``folder``, and keep what was written there before.
 
     Raises:
-        GateshiftError: the file is there and cannot be read.
+        WriteError: it cannot be written; what was there before is.
     """
-    path = folder / STATE
-    if not path.exists():
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            summed = _Summed(file)
+            torch.save(state, summed)  # type: ignore[arg-type]  # it only writes
+            file.write(MARK + summed.sum.digest())
+
+    write_atomically(folder / STATE, write, size=size_of(state), previous=folder / PREVIOUS)
+
+
+def load_state(folder: Path, *, main: bool = False) -> dict[str, Any] | None:
+    """Return what ``save_state`` wrote last and is sound, or None where nothing was written yet.
+
+    The ``main`` process says so where that is not the last one, and removes that: it must not take the place
+    of the sound one when the next is written.
+
+    Raises:
+        GateshiftError: there are files, and none of them is sound.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for path in (folder / STATE, folder / PREVIOUS):
+        try:
+            state = _read(path)
+        except FileNotFoundError:
+            continue
+        except Exception as error:  # whatever torch says of a damaged file, the user needs the same advice
+            damaged.append((path, (str(error).splitlines() or [type(error).__name__])[0]))
+            continue
+        if damaged and main:
+            path, reason = damaged[0]
+            console().print(f"{path} is damaged ({reason}); going on from the state that was saved before it")
+            path.unlink(missing_ok=True)
+        return state
+    if not damaged:
         return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch says of a damaged file, the user needs the same advice
-        raise GateshiftError(
-            f"{path} cannot be read ({error}). It was damaged after it was written; "
-            f"delete {folder} to train this run from its start."
-        ) from error
+    what = " and ".join(f"{path} ({reason})" for path, reason in damaged)
+    raise GateshiftError(
+        f"the state of this run cannot be read: {what}. It was damaged after it was written; put a copy of "
+        f"{STATE} in its place, or delete {folder} to train this run from its start."
+    )
+
+
+def _read(path: Path) -> Any:
+    """Return what a file holds; one of an earlier version has no checksum.
+
+    Raises:
+        GateshiftError: it is not what was written.
+        Exception: it cannot be read.
+    """
+    with path.open("rb") as file:
+        length = path.stat().st_size - len(MARK) - DIGEST
+        file.seek(max(length, 0))
+        tail = file.read()
+        file.seek(0)
+        if tail.startswith(MARK):
+            summed, left = hashlib.sha256(), length
+            while left:
+                chunk = file.read(min(left, CHUNK))
+                summed.update(chunk)
+                left -= len(chunk)
+            if summed.digest() != tail[len(MARK) :]:
+                raise GateshiftError("its checksum does not fit")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class _Summed:
+    """A file for ``torch.save``, with the checksum of what goes into it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.sum = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.sum.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def size_of(state: Any) -> int:
+    """Return the bytes of all tensors in nested mappings and sequences.
+
+    >>> size_of({"model": {"a": torch.zeros(3)}, "steps": [torch.zeros(2), 1]})
+    20
+    """
+    if isinstance(state, torch.Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, Mapping):
+        return sum(map(size_of, state.values()))
+    return sum(map(size_of, state)) if isinstance(state, list | tuple) else 0

@@ -120,6 +120,17 @@ class TrainConfig:
                 f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs}). "
                 f"Give --warmup-epochs {max(self.epochs // 10, 0)}, or more epochs."
             )
+        if self.freeze_epochs > self.epochs:
+            raise ConfigError(
+                f"freeze_epochs ({self.freeze_epochs}) is more than epochs ({self.epochs}). "
+                f"Give --freeze-epochs {self.epochs} to freeze the backbone to the end, or fewer."
+            )
+        if self.linear_probe and (self.freeze_epochs or self.layer_decay != 1):
+            raise ConfigError(
+                f"linear_probe freezes the backbone to the end: freeze_epochs ({self.freeze_epochs}) and "
+                f"layer_decay ({self.layer_decay}) have nothing to act on. "
+                f"Give --freeze-epochs 0 --layer-decay 1, or leave out --linear-probe."
+            )
 
     @property
     def effective_batch(self) -> int:

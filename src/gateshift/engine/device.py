@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gateshift.engine.launch import adopt_launcher
 from gateshift.engine.machine import has_bfloat16
 from gateshift.errors import ConfigError, lookup
 from gateshift.models.classifier import VideoClassifier
@@ -30,11 +31,12 @@ PRECISIONS: Mapping[str, torch.dtype | None] = {
 def pick_device(device: str = "auto") -> torch.device:
     """Return the device that a name means; "auto" takes CUDA, else MPS, else the CPU.
 
-    Under `torchrun` every process of a machine takes the CUDA device of its local rank.
+    Under a launcher every process of a machine takes the CUDA device of its local rank.
 
     Raises:
         ConfigError: the name is unknown, or this machine has no such device.
     """
+    adopt_launcher()
     if device == "auto":
         device = (
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

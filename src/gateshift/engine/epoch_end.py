@@ -42,7 +42,7 @@ def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
         if learner.accelerator.is_main_process:
             scores.save(learner.run.scores)
             save_weights(
-                learner.model,
+                learner.kept,
                 learner.run.weights,
                 recipe=json.dumps(config.to_json()),
                 accuracy={"top1": val["top1"], "mean_class_accuracy": val["mean_class_accuracy"]},
@@ -51,9 +51,10 @@ def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
     position.history.append(row)
     position.epoch, position.step = position.epoch + 1, 0
     position.totals, position.seconds, position.waited, position.left_out = [0.0, 0.0, 0.0], 0.0, 0.0, 0
+    position.gates += learner.watch.gates(position.epoch)
     learner.save(position)
     if learner.accelerator.is_main_process:
-        console().print(epoch_line(position, row, config))
+        console().print(epoch_line(position, row, config) + learner.watch.time_left(position))
         if advice and position.epoch == 1:
             console().print(advice)
 

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gateshift.data.transforms import normalize
 from gateshift.engine.kept_answers import Kept, KeptAnswers
+from gateshift.engine.lost_workers import read_on
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.stopping import ignore_interrupts
 from gateshift.errors import ConfigError, VideoError, lookup
@@ -143,6 +144,7 @@ def infer(
         kept: answers on disk, which are taken from there and added to.
 
     Raises:
+        FaultError: a process that decodes died.
         KeyboardInterrupt: stopped; the message says what is kept.
     """
     state = PartialState(cpu=how.device.type == "cpu")
@@ -151,7 +153,7 @@ def infer(
     share = _Share(videos, [index for index in own if index not in known])
     mirror = [label_swaps.get(index, index) for index in range(model.head.out_features)]
     answers = [Answer(index, *answer) for index, answer in known.items()]
-    batches = iter(_loader(share, how, len(flipped)))  # the workers fork before the bar starts its thread
+    batches = read_on(_loader(share, how, len(flipped)))  # the workers fork before the bar starts its thread
     network = model.optimize_for_inference(how.precision).to(how.device)
     shown = how.progress and state.is_main_process
     with (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gateshift.engine.checkpoint import write_atomically
+from gateshift.writing import write_atomically
 
 Kept = tuple[int, np.ndarray]  # label, scores (K,)
 

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -13,27 +12,31 @@ from gateshift.engine.bad_videos import leave_out, require_some, settle_window
 from gateshift.engine.batch_fit import fit_to_memory
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.device import pick_device
+from gateshift.engine.early_stopping import is_over, stop_message, stops_early
 from gateshift.engine.epoch_end import close_epoch
+from gateshift.engine.faults import naming_faults
+from gateshift.engine.finite import FiniteCheck, require_finite_scores
 from gateshift.engine.inference import Unreadable
 from gateshift.engine.learner import (
     Learner,
+    begin_batch,
     build_learner,
+    enter_epoch,
     learn,
-    seed_step,
-    set_train_mode,
     step_optimizer,
     validate,
 )
 from gateshift.engine.loading import epoch_batches, load_batches
 from gateshift.engine.optim import set_learning_rate
 from gateshift.engine.plan import show_plan
+from gateshift.engine.processes import Agreement, collect_totals, load_for_all
 from gateshift.engine.progress import Bar, console, progress_bar
 from gateshift.engine.rehearsal import rehearse
-from gateshift.engine.report import write_report
 from gateshift.engine.run import Position, Run, default_run_dir, open_run
 from gateshift.engine.stopping import StopRequest, stop_requests
+from gateshift.engine.tracking import parse_trackers
 from gateshift.engine.waiting import Waiting
-from gateshift.errors import GateshiftError
+from gateshift.engine.watching import finish_page, watched
 from gateshift.models.input_size import require_size
 from gateshift.models.registry import create_model
 from gateshift.models.temporal_options import parse_options
@@ -41,6 +44,7 @@ from gateshift.models.temporal_options import parse_options
 SAVE_SECONDS = 60.0
 
 
+@naming_faults
 def train_config(
     config: TrainConfig,
     data: Path,
@@ -52,12 +56,16 @@ def train_config(
     checkpoint_activations: bool = False,
     fit_batch: bool = False,
     compiled: bool = False,
+    track: str = "",
+    unscaled_lr: float | None = None,
 ) -> dict[str, Any]:
     """Train what ``config`` says on ``data``; the same call again resumes. Returns what `train` returns.
 
-    ``recipe`` is the name of what the config started from, for the plan that is shown.
+    ``recipe`` is the name of what the config started from, and ``unscaled_lr`` its learning rate before it
+    was scaled to the batch: for the plan that is shown.
     """
     refuse_model(config)
+    trackers = parse_trackers(track)
     where = pick_device(device)
     if where.type == "cuda":
         torch.cuda.set_device(where)  # accelerate takes the current one
@@ -68,27 +76,28 @@ def train_config(
     with accelerator.main_process_first():
         run = open_run(out, config, data, main=accelerator.is_main_process)
     learner = build_learner(run, accelerator, workers, checkpoint_activations, compiled)
-    position, state = run.load()
+    position, state = load_for_all(run, accelerator)
     if state is not None:
         learner.restore(state)
-    if not accelerator.is_main_process:
-        position.totals = [0.0, 0.0, 0.0]  # the ones that were saved are the main process's
     if accelerator.is_main_process:
-        show_plan(run, learner.model, learner.device, learner.precision, recipe)
+        show_plan(run, learner.model, learner.device, learner.precision, recipe, unscaled_lr)
     if state is None:
         rehearse(learner)
     elif accelerator.is_main_process:
         console().print(f"resuming after epoch {position.epoch}, batch {position.step}")
 
-    with stop_requests() as stop:
-        while position.epoch < config.epochs:
+    with stop_requests() as stop, watched(learner, position, trackers):
+        while not is_over(position.history, config):
             train_one_epoch(learner, position, stop)
             scores, bad = validate(learner)
+            require_finite_scores(learner, position, scores)
             leave_out(learner, position, "val", bad)
             require_some(learner, position, "val", len(scores.videos))
             close_epoch(learner, position, scores)
     if accelerator.is_main_process:
-        write_report(run.dir)
+        if stops_early(position.history, config):
+            console().print(stop_message(position.history, config))
+        finish_page(run.dir)
     accelerator.wait_for_everyone()
     return result(run, position, len(learner.train_clips))
 
@@ -114,25 +123,44 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
     short, and gradients are clipped once, at the optimiser's step.
     """
     config, accelerator = learner.config, learner.accelerator
-    set_train_mode(learner)
-    batches = epoch_batches(len(learner.train_clips), config, position.epoch)
+    enter_epoch(learner, position.epoch)
+    batches = epoch_batches(learner.train_clips.labels, config, position.epoch)
     num_windows = -(-len(batches) // config.accumulate)
     totals = torch.tensor(position.totals, device=learner.device)
     bad: list[Unreadable] = []
-    waiting = Waiting(learner.device)
-    started = last_save = time.monotonic()
-    loaded = load_batches(learner, batches[position.step :], position.epoch)
+    waiting, agree = Waiting(learner.device), Agreement(accelerator)
+    check = FiniteCheck(learner, position.epoch, batches)
+    begun, started = position.step, time.monotonic()
+
+    def save(steps: int) -> None:
+        """Save after so many batches of the epoch, where a window ends."""
+        nonlocal totals, started
+        totals = collect_totals(totals, accelerator)
+        check.require_weights()
+        now = time.monotonic()
+        position.step, position.totals = steps, totals.tolist()
+        position.seconds, started = position.seconds + now - started, now
+        position.waited += waiting.take()
+        learner.save(position)
+
+    def save_at_fault(num_read: int) -> None:
+        """Save where the next batch cannot be read, if that is the end of a window for all processes."""
+        if num_read and num_read % config.accumulate == 0 and accelerator.num_processes == 1:
+            save(begun + num_read)
+
+    loaded = load_batches(learner, batches[begun:], position.epoch, save_at_fault)
     with closing(loaded), epoch_bar(learner, position, len(batches)) as bar:
-        for step, batch in enumerate(waiting.over(loaded), start=position.step):
+        for step, batch in enumerate(waiting.over(loaded), start=begun):
             window = step // config.accumulate
             in_window = batches[window * config.accumulate : (window + 1) * config.accumulate]
             num_clips = sum(map(len, in_window))
             ends_window = (step + 1) % config.accumulate == 0 or step + 1 == len(batches)
             set_learning_rate(learner.optimizer, config, position.epoch + window / num_windows)
 
-            seed_step(config.seed, position.epoch, step, accelerator.process_index)
+            begin_batch(learner, position.epoch, step, len(batches[step]))
             with nullcontext() if ends_window else accelerator.no_sync(learner.parallel):
-                loss, right = learn(learner, batch.clips, batch.labels, num_clips)
+                loss, right = learn(learner, batch.clips, batch.labels, num_clips, batch.taught)
+            check.note_loss(step, loss)
             totals += torch.stack([loss, right, torch.full_like(right, len(batch.labels))])
             bad += batch.bad
             bar.advance()
@@ -140,32 +168,21 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
                 continue
 
             if settle_window(learner, position, bad, num_clips):
-                step_optimizer(learner)
+                step_optimizer(learner, check.note_gradients)
             bad = []
-            now = time.monotonic()
-            if stop or now - last_save > SAVE_SECONDS:
-                position.step, position.totals = step + 1, totals.tolist()
-                require_finite(position, config)
-                position.seconds += now - started
-                position.waited += waiting.take()
-                learner.save(position)
-                started = last_save = now
-            if stop:
+            learner.watch.window(position, step + 1, totals, waiting, bar)
+            saving = time.monotonic() - started > SAVE_SECONDS
+            stopping, saving = agree(bool(stop), saving, step + 1 == len(batches))
+            if stopping or saving:
+                save(step + 1)
+            if stopping:
+                accelerator.wait_for_everyone()  # a launcher may end all of them once one has gone
                 raise KeyboardInterrupt(stopped_message(learner.run, position))
     position.totals = accelerator.reduce(totals).tolist()
     position.seconds += time.monotonic() - started
     position.waited += waiting.take()
-    require_finite(position, config)
+    check.require_weights()
     require_some(learner, position, "train", position.totals[2])
-
-
-def require_finite(position: Position, config: TrainConfig) -> None:
-    """Refuse to go on, or to save, once the loss is no number: the state on disk is still a good one."""
-    if not np.isfinite(position.totals[0]):
-        raise GateshiftError(
-            f"the training loss of epoch {position.epoch + 1} is {position.totals[0]}. The state before it "
-            f"is kept; train anew with a lower --lr (it was {config.lr}) and another --out."
-        )
 
 
 def epoch_bar(learner: Learner, position: Position, num_batches: int) -> AbstractContextManager[Bar]:
@@ -191,6 +208,7 @@ def result(run: Run, position: Position, num_clips: int) -> dict[str, Any]:
         "run": str(run.dir),
         "weights": str(run.weights),
         "epochs": position.epoch,
+        "stopped_early": stops_early(position.history, run.config),
         "top1": position.history[-1]["val_top1"],
         "best_top1": position.best[0],
         "seconds": seconds,

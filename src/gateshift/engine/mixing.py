@@ -52,10 +52,16 @@ class Mixing:
     def __bool__(self) -> bool:
         return bool(self.alphas)
 
-    def __call__(self, clips: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return mixed clips and their targets: (B, T, C, H, W) float, (B,) -> the same, (B, K)."""
+    def __call__(
+        self, clips: Tensor, labels: Tensor, rng: np.random.Generator, taught: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return mixed clips, their targets, and what a teacher says of them.
+
+        (B, T, C, H, W) float, labels (B,), probabilities (B, K) -> the same, (B, K), (B, K).
+        """
         mixes = self.draw(len(clips), clips.shape[-2], clips.shape[-1], rng)
-        return mix_clips(clips, mixes), mix_labels(labels, mixes, self.num_classes)
+        targets = mix_labels(labels, mixes, self.num_classes)
+        return mix_clips(clips, mixes), targets, None if taught is None else mix_rows(taught, mixes)
 
     def draw(self, num_clips: int, height: int, width: int, rng: np.random.Generator) -> list[Mix]:
         """Return how each of the clips of a batch is mixed."""
@@ -97,8 +103,12 @@ def mix_clips(clips: Tensor, mixes: list[Mix]) -> Tensor:
 
 def mix_labels(labels: Tensor, mixes: list[Mix], num_classes: int) -> Tensor:
     """Return the share of each class in each mixed clip: (B,) -> (B, K), rows that sum to 1."""
-    shares = labels.new_tensor([mix.share for mix in mixes], dtype=torch.float32)
-    own = F.one_hot(labels, num_classes).float()
+    return mix_rows(F.one_hot(labels, num_classes).float(), mixes)
+
+
+def mix_rows(own: Tensor, mixes: list[Mix]) -> Tensor:
+    """Return what is known of each mixed clip, from what is known of each: (B, K) -> (B, K), by shares."""
+    shares = torch.tensor([mix.share for mix in mixes], dtype=own.dtype, device=own.device)
     return own * shares[:, None] + own.roll(1, dims=0) * (1 - shares[:, None])
 
 

@@ -7,6 +7,10 @@ import torch
 from torch import nn
 
 from gateshift.engine.config import TrainConfig
+from gateshift.engine.freezing import is_inherited
+from gateshift.models.backbones import BACKBONES
+from gateshift.models.classifier import VideoClassifier
+from gateshift.models.registry import MODELS
 
 
 def learning_rate(epoch: float, *, lr: float, warmup_epochs: int, epochs: int) -> float:
@@ -27,43 +31,48 @@ def learning_rate(epoch: float, *, lr: float, warmup_epochs: int, epochs: int) -
 FUSED = ("cpu", "cuda")  # where torch updates all parameters in one pass over memory
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser over two groups: the backbone's own layers, and all that starts untrained."""
-    own: list[nn.Parameter] = []
+def build_optimizer(model: VideoClassifier, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the optimiser over groups of one rate: the backbone's own layers, then all that starts new.
+
+    With ``layer_decay`` each stage of the backbone is a group; layers that never learn are in none.
+    """
+    own: dict[float, list[nn.Parameter]] = {}
     new: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            inherited = name.startswith("backbone.") and ".temporal." not in name
-            (own if inherited else new).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": own, "factor": config.backbone_lr if config.pretrained else 1.0},
-        {"params": new, "factor": 1.0},
-    ]
+        if not parameter.requires_grad:
+            continue
+        if is_inherited(name):
+            own.setdefault(own_factor(model, name, config), []).append(parameter)
+        else:
+            new.append(parameter)
+    groups: list[dict[str, Any]] = [{"params": own[factor], "factor": factor} for factor in own]
+    groups.append({"params": new, "factor": 1.0})
     settings: dict[str, Any] = {
         "lr": config.lr,
         "weight_decay": config.weight_decay,
-        "fused": all(parameter.device.type in FUSED for parameter in own + new),
+        "fused": all(parameter.device.type in FUSED for parameter in model.parameters()),
     }
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, **settings)
     return torch.optim.AdamW(groups, **settings)
 
 
+def own_factor(model: VideoClassifier, name: str, config: TrainConfig) -> float:
+    """Return the factor on the learning rate of a parameter of the backbone's own layers."""
+    backbone = BACKBONES[MODELS[model.spec.name].backbone]
+    from_top = len(backbone.stages) - 1 - backbone.stage_of(name.removeprefix("backbone."))
+    return (config.backbone_lr if config.pretrained else 1.0) * config.layer_decay**from_top
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, epoch: float) -> float:
     """Set every group's rate for ``epoch`` (fractions count where the schedule moves by step); return it."""
     at = epoch if config.schedule == "step" else math.floor(epoch)
     lr = learning_rate(at, lr=config.lr, warmup_epochs=config.warmup_epochs, epochs=config.epochs)
-    for group in optimizer.param_groups:
-        group["lr"] = lr * group["factor"]
+    set_rate(optimizer, lr)
     return lr
 
 
-def freeze_batch_norms(model: nn.Module) -> None:
-    """Keep the statistics and affine values of all 2D batch-norms but the first (TSN's partial BN).
-
-    Call it after every ``model.train()``. The gates' own 3D batch-norms are left to learn.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms[1:]:
-        norm.eval()
-        norm.requires_grad_(False)
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group ``lr`` times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["factor"]

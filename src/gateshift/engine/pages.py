@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,14 +10,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 def render_page(template: str, values: Mapping[str, Any]) -> str:
     """Fill in one of the templates of ``engine/templates``; what users named is escaped."""
-    environment = Environment(
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    """Return what keeps the templates once they are parsed: the page of a running run is written often."""
+    return Environment(
         loader=PackageLoader("gateshift.engine", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(values)
 
 
 def data_uri(content: bytes, media_type: str) -> str:

@@ -6,35 +6,52 @@ from torch import nn
 
 from gateshift.data.records import Annotations
 from gateshift.engine.config import TrainConfig
+from gateshift.engine.freezing import learning_words
 from gateshift.engine.machine import has_bfloat16
+from gateshift.engine.plan_options import balance_note, option_lines
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES
 from gateshift.engine.run import Run
+from gateshift.engine.scaled_lr import batch_note, rate_words
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.cost import count_macs, count_parameters
 from gateshift.spec import MODALITIES
 
 
 def show_plan(
-    run: Run, model: VideoClassifier, device: torch.device, precision: torch.dtype, recipe: str = ""
+    run: Run,
+    model: VideoClassifier,
+    device: torch.device,
+    precision: torch.dtype,
+    recipe: str = "",
+    unscaled_lr: float | None = None,
 ) -> None:
-    """Print the plan of ``run``, whose settings started from ``recipe``, on stderr."""
+    """Print the plan of ``run`` on stderr.
+
+    Its settings started from ``recipe``, and its learning rate, if it was scaled, from ``unscaled_lr``.
+    """
     table = Table(show_header=False, title=f"plan of {run.dir}", title_justify="left", box=None)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in plan_lines(run, model, device, precision, recipe):
+    for name, value in plan_lines(run, model, device, precision, recipe, unscaled_lr):
         table.add_row(name, value)
     console().print(table)
 
 
 def plan_lines(
-    run: Run, model: VideoClassifier, device: torch.device, precision: torch.dtype, recipe: str = ""
+    run: Run,
+    model: VideoClassifier,
+    device: torch.device,
+    precision: torch.dtype,
+    recipe: str = "",
+    unscaled_lr: float | None = None,
 ) -> list[tuple[str, str]]:
     """Return the plan as pairs of name and text."""
     config, annotations = run.config, run.annotations
     spec = model.input_spec
     train, val = annotations.splits["train"], annotations.splits["val"]
     slower = f"; backbone x {config.backbone_lr:g}" if config.pretrained else ""
+    slower += f", each stage before its last x {config.layer_decay:g}" if config.layer_decay < 1 else ""
     start = "ImageNet weights" if config.pretrained else "random weights"
     start_of = [("recipe", _recipe_words(recipe, annotations))] if recipe else []
     lines = [
@@ -56,7 +73,7 @@ def plan_lines(
         ("batch", f"{config.batch_size} x {config.accumulate} = {config.effective_batch} clips a step"),
         (
             "learning rate",
-            f"{config.lr:g} ({config.optimizer}{slower}), "
+            f"{_rate(config, recipe, unscaled_lr)} ({config.optimizer}{slower}), "
             f"{config.warmup_epochs} of {config.epochs} epochs warm-up, then a cosine by {config.schedule}",
         ),
         (
@@ -65,10 +82,17 @@ def plan_lines(
             f"{config.label_smoothing:g}, gradient norm {config.clip_grad:g}"
             + (", batch-norms frozen but the first" if config.partial_bn else ""),
         ),
+        *option_lines(config),
+        *([("learns", learns)] if (learns := learning_words(config)) else []),
         *([("bad videos", _bad_videos(config))] if config.on_bad_video == "skip" else []),
         ("runs on", f"{device}, seed {config.seed}, {_precision(model, device, precision)}"),
     ]
-    notes = (*_recipe_note(recipe, annotations), *annotations.notes)
+    notes = (
+        *_recipe_note(recipe, annotations),
+        *_batch_note(config, recipe),
+        *balance_note(config, annotations),
+        *annotations.notes,
+    )
     return lines + [("note", note) for note in notes]
 
 
@@ -85,6 +109,14 @@ def _recipe_note(recipe: str, annotations: Annotations) -> tuple[str, ...]:
         f"The recipe {recipe} was made for {meant}, and these videos are of {annotations.dataset}: "
         "no accuracy that it names is to be expected here.",
     )
+
+
+def _rate(config: TrainConfig, recipe: str, unscaled_lr: float | None) -> str:
+    return rate_words(config, RECIPES[recipe].config, unscaled_lr) if recipe else f"{config.lr:g}"
+
+
+def _batch_note(config: TrainConfig, recipe: str) -> tuple[str, ...]:
+    return batch_note(config, RECIPES[recipe].config) if recipe else ()
 
 
 def _precision(model: nn.Module, device: torch.device, precision: torch.dtype) -> str:

@@ -25,6 +25,10 @@ class Bar:
         if note is not None:
             self._progress.update(self._task, note=note)
 
+    def show(self, note: str) -> None:
+        """Show a note beside the bar, in place of the one before."""
+        self._progress.update(self._task, note=note)
+
 
 @contextmanager
 def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Bar]:

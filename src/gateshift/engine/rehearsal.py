@@ -18,7 +18,7 @@ def rehearse(learner: Learner) -> None:
     """
     num_clips = learner.config.batch_size
     kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
-    batches = epoch_batches(len(learner.train_clips), learner.config, epoch=0)
+    batches = epoch_batches(learner.train_clips.labels, learner.config, epoch=0)
     set_train_mode(learner)
     steps: list[float] = []
     loaded = load_batches(learner, batches[:3], epoch=0)
@@ -26,7 +26,7 @@ def rehearse(learner: Learner) -> None:
     with closing(loaded), progress_bar("rehearsal", 4, shown=shown) as bar:
         for batch in loaded:
             started = time.monotonic()
-            learn(learner, batch.clips, batch.labels, num_clips)
+            learn(learner, batch.clips, batch.labels, num_clips, batch.taught)
             if batch.clips is not None:
                 steps.append(time.monotonic() - started)
             bar.advance()

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 from gateshift.data.annotations import read_annotations, write_annotations
 from gateshift.data.opening import require_modality
 from gateshift.data.records import Annotations
-from gateshift.engine.checkpoint import load_state, save_state, write_text
+from gateshift.engine.checkpoint import load_state, save_state
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.recipes import RECIPES, choose_recipe
+from gateshift.engine.same_run import has_begun, require_same_config, require_same_data
 from gateshift.errors import ConfigError, DataError, GateshiftError
+from gateshift.writing import remove_partials, write_faults, write_text
 
 LOG_COLUMNS = (
     "epoch",
@@ -33,10 +36,8 @@ LOG_COLUMNS = (
 )
 BAD_VIDEOS = "bad_videos.csv"
 BAD_VIDEO_COLUMNS = ("video", "split", "epoch", "reason")
-POLICIES = (
-    "on_bad_video",
-    "max_bad_videos",
-)  # which a resumed run may change: nothing learnt depends on them
+GATES = "gates.csv"
+GATE_COLUMNS = ("epoch", "module", "direction", "open", "above_half", "sign")
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Position:
         best: top1 and negated loss on validation of the weights that are kept.
         history: one row per finished epoch, as in ``log.csv``.
         bad_videos: one row per video that was ever left out, with the epoch when it first was.
+        gates: rows of ``gates.csv``: how each gate stood at the end of each epoch.
     """
 
     epoch: int = 0
@@ -64,6 +66,7 @@ class Position:
     best: list[float] = field(default_factory=lambda: [-1.0, float("-inf")])
     history: list[dict[str, float]] = field(default_factory=list)
     bad_videos: list[dict[str, Any]] = field(default_factory=list)
+    gates: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,22 +89,46 @@ class Run:
         return self.dir / "val_scores.npz"
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Write the log and all that a resume needs; a kill leaves the state before or this one."""
+        """Write the tables and all that a resume needs; a kill leaves the state before or this one.
+
+        Raises:
+            WriteError: the disk is full, or fails; the state before is kept.
+        """
         save_state(self.dir / "last", {"position": vars(position), **state})
-        write_text(self.dir / "log.csv", as_csv(LOG_COLUMNS, position.history))
-        self.write_bad_videos(position)
+        self.write_tables(position)
+
+    def write_tables(self, position: Position) -> None:
+        """Write those tables that do not say what ``position`` does: a kill may come between two files."""
+        tables = {
+            "log.csv": (LOG_COLUMNS, position.history),
+            BAD_VIDEOS: (BAD_VIDEO_COLUMNS, position.bad_videos),
+            GATES: (GATE_COLUMNS, position.gates),
+        }
+        for name, (columns, rows) in tables.items():
+            path, text = self.dir / name, as_csv(columns, rows)
+            if (rows or name == "log.csv") and not (path.exists() and path.read_bytes() == text.encode()):
+                write_text(path, text)
 
     def write_bad_videos(self, position: Position) -> None:
         """Write the list of the videos that were left out, if there are any."""
         if position.bad_videos:
             write_text(self.dir / BAD_VIDEOS, as_csv(BAD_VIDEO_COLUMNS, position.bad_videos))
 
-    def load(self) -> tuple[Position, dict[str, Any] | None]:
-        """Return where the run stands, and the state of weights and optimiser (None at its start)."""
-        state = load_state(self.dir / "last")
+    def load(self, *, main: bool = False) -> tuple[Position, dict[str, Any] | None]:
+        """Return where the run stands, and the state of weights and optimiser (None at its start).
+
+        The ``main`` process makes up for what a kill left unwritten.
+
+        Raises:
+            GateshiftError: the state is damaged, and so is the one before it.
+        """
+        state = load_state(self.dir / "last", main=main)
         if state is None:
             return Position(), None
-        return Position(**state.pop("position")), state
+        position = Position(**state.pop("position"))
+        if main:
+            self.write_tables(position)
+        return position, state
 
 
 def as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -130,28 +157,39 @@ def default_run_dir(data: Path, model: str, modality: str = "rgb") -> Path:
 def open_run(out: Path, config: TrainConfig, data: Path, *, main: bool = True) -> Run:
     """Start a run in ``out``, or open the one that is there if it has the same config and data.
 
-    What to do with bad videos may be another than before. Only the ``main`` process of several writes.
+    What to do with bad videos may be another than before, and anything in a run that has learnt nothing yet.
+    Only the ``main`` process of several writes; it removes what killed processes left half-written.
 
     Raises:
         ConfigError: ``out`` holds a run of another config.
         DataError: the data has changed since the run began, or has no frames of the config's modality.
+        WriteError: nothing can be written to ``out``.
         GateshiftError: ``out`` holds something that is no run.
     """
     annotations = read_annotations(data, seed=config.seed, val_fraction=config.val_fraction)
     _require_train_and_val(annotations, data)
     require_modality(annotations, config.modality)
     recorded = recorded_config(out)
-    if recorded is not None:
-        _refuse_other_config(config, recorded, out)
-        split = read_annotations(out / "data")
-        _refuse_other_data(annotations, split, out)
-        if main and config != recorded:
-            _write_settings(out, config, data, split)
-        return Run(out, config, data, split)
-    if out.exists() and not _is_new(out):
+    if recorded is None and out.exists() and not _is_new(out):
         raise GateshiftError(f"{out} exists and is not a run. Choose an empty or new folder with --out.")
     if main:
-        write_annotations(annotations, out / "data")
+        remove_partials(out)
+    if recorded is not None:
+        split = read_annotations(out / "data")
+        try:
+            require_same_config(config, recorded, out)
+            require_same_data(annotations, split, out)
+        except (ConfigError, DataError):
+            if has_begun(out):
+                raise
+        else:
+            if main and config != recorded:
+                _write_settings(out, config, data, split)
+            return Run(out, config, data, split)
+    if main:
+        shutil.rmtree(out / "last", ignore_errors=True)  # of a run that has learnt nothing, if there is one
+        with write_faults(out / "data"):
+            write_annotations(annotations, out / "data")
         _write_settings(out, config, data, annotations)
     return Run(out, config, data, annotations)
 
@@ -210,34 +248,4 @@ def _require_train_and_val(annotations: Annotations, data: Path) -> None:
             raise DataError(
                 f"{data} has no videos in its {split} split. Put some under {data / split}/<class>/, "
                 f"or give a folder of class folders without splits."
-            )
-
-
-def _refuse_other_config(config: TrainConfig, recorded: TrainConfig, out: Path) -> None:
-    now, then = config.to_json(), recorded.to_json()
-    changed = [
-        f"{name} {then[name]} -> {now[name]}"
-        for name in now
-        if now[name] != then[name] and name not in POLICIES
-    ]
-    if changed:
-        raise ConfigError(
-            f"{out} holds a run of other settings: {', '.join(changed)}. "
-            f"Give the same settings to resume it, or another --out to start anew."
-        )
-
-
-def _refuse_other_data(now: Annotations, then: Annotations, out: Path) -> None:
-    if now.classes != then.classes:
-        changed = sorted(set(now.classes) ^ set(then.classes)) or "their order"
-        raise DataError(
-            f"the classes changed since {out} began: {changed}. Restore them, or give another --out."
-        )
-    for split in ("train", "val"):
-        videos = [{(record.video, record.label) for record in side.splits[split]} for side in (now, then)]
-        if videos[0] != videos[1]:
-            example = min(videos[0] ^ videos[1])[0]
-            raise DataError(
-                f"the {split} videos changed since {out} began: {len(videos[0] ^ videos[1])} differ, "
-                f"such as {example!r}. Restore them, or give another --out."
             )

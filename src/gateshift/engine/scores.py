@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gateshift.engine.checkpoint import write_atomically
 from gateshift.errors import DataError, ScoresMismatch
+from gateshift.writing import write_atomically
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError)  # what archives raise
 ARRAYS = ("videos", "labels", "logits", "classes")

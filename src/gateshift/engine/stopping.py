@@ -2,9 +2,12 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+REPEAT_SECONDS = 1.0  # a launcher passes on to its processes what the terminal has sent them too
 
 
 class StopRequest:
@@ -12,15 +15,18 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
+        self.since = 0.0
 
     def __bool__(self) -> bool:
         return self.asked
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """Note the request; a second one interrupts at once."""
-        if self.asked:
+        """Note the request; a second one, if it is not an echo of the first, interrupts at once."""
+        now = time.monotonic()
+        if not self.asked:
+            self.asked, self.since = True, now
+        elif now - self.since > REPEAT_SECONDS:
             raise KeyboardInterrupt
-        self.asked = True
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 from gateshift.data.locate import locate
 from gateshift.engine.loop import train_config
 from gateshift.engine.recipes import RECIPES, choose_recipe
+from gateshift.engine.scaled_lr import with_scaled_lr
 
 
 def train(
@@ -53,7 +54,9 @@ def train(
     device: str = "auto",
     checkpoint_activations: bool = False,
     fit_batch: bool = False,
+    scale_lr: bool = False,
     compiled: bool = False,
+    track: str = "",
 ) -> dict[str, Any]:
     """Train a network on a folder of videos; the same command again resumes.
 
@@ -129,13 +132,17 @@ def train(
         fit_batch: take the largest batch per forward pass whose training fits into memory, and accumulate
             as many as keep batch_size x accumulate; found before the first epoch and kept when a run is
             resumed. Batch-norms see that batch, so the result differs from that of another one.
+        scale_lr: lr is for the recipe's effective batch (batch_size x accumulate): take it for this one, in
+            proportion for sgd, by the square root for adamw.
         compiled: let torch.compile make the backbone's steps faster, after minutes at the start: for long
             runs on a GPU. The result differs by rounding.
+        track: programs that get the numbers of the run as they come, such as tensorboard,wandb: tensorboard
+            (in the run's folder of that name), wandb or mlflow (where their environment variables say).
 
     Returns:
-        ``run``, ``weights``, ``epochs``, ``top1`` (last epoch), ``best_top1`` (the weights that are kept),
-        ``seconds`` and ``clips_per_second`` of training, ``data_wait`` (the share of these seconds spent
-        waiting for data) and ``bad_videos`` (how many were left out).
+        ``run``, ``weights``, ``epochs``, ``stopped_early``, ``top1`` (last epoch), ``best_top1`` (the weights
+        that are kept), ``seconds`` and ``clips_per_second`` of training, ``data_wait`` (the share of these
+        seconds spent waiting for data) and ``bad_videos`` (how many were left out).
 
     Raises:
         GateshiftError: data, settings or weights that cannot be used, each with what to do.
@@ -183,6 +190,9 @@ def train(
             "seed": seed,
         }
     )
+    unscaled_lr = config.lr if scale_lr else None
+    if scale_lr:
+        config = with_scaled_lr(config, RECIPES[recipe].config)
     return train_config(
         config,
         data,
@@ -193,4 +203,6 @@ def train(
         checkpoint_activations=checkpoint_activations,
         fit_batch=fit_batch,
         compiled=compiled,
+        track=track,
+        unscaled_lr=unscaled_lr,
     )

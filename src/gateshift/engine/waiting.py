@@ -37,13 +37,18 @@ class Waiting:
             yield batch
 
     def take(self) -> float:
-        """Return the seconds since this was last asked."""
-        spans, self._spans = self._spans, []
+        """Return the seconds since this was last asked, and count from nought again."""
+        seconds = self.so_far()
+        self._spans = []
+        return seconds
+
+    def so_far(self) -> float:
+        """Return the seconds since ``take`` was last asked."""
         if not self._cuda:
-            return sum(there - free for free, there in spans)
-        if spans:
-            spans[-1][1].synchronize()
-        return sum(free.elapsed_time(there) for free, there in spans) / 1000
+            return sum(there - free for free, there in self._spans)
+        if self._spans:
+            self._spans[-1][1].synchronize()
+        return sum(free.elapsed_time(there) for free, there in self._spans) / 1000
 
     def _now(self) -> Any:
         if not self._cuda:

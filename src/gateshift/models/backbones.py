@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from torch import nn
 
@@ -42,6 +43,8 @@ INCEPTIONV3_POINTS = (
     *INCEPTIONV3_HALVING,
 )
 
+RESNET_STAGES = (("conv1.*", "bn1.*"), ("layer1.*",), ("layer2.*",), ("layer3.*",), ("layer4.*",))
+
 
 def _first_convs(branch: str) -> tuple[str, ...]:
     """Return the patterns of a branch's first convolutions in InceptionV3, but of mixed_6 as released."""
@@ -75,6 +78,8 @@ class Backbone:
         temporal_points: convolutions that a GateShift or GateShiftFuse follows, before their norm.
         shift_points: convolutions that a TemporalShift precedes.
         spatial_points: convolutions wider than 1 x 1 after the stem, which C3D inflates and S3D follows.
+        stages: patterns of the parameters whose layers give maps of a 2nd of the frame's side, of a 4th, 8th,
+            16th and 32nd; blocks that halve the map belong where their names put them.
         points_by_module: temporal kind -> its own points, where they differ from the above.
         branches: of an Inception network, branch -> points there, to be had in place of ``temporal_points``.
             A block that halves the map and lacks the branch keeps its released point. "all" is the first
@@ -89,10 +94,25 @@ class Backbone:
     temporal_points: tuple[str, ...]
     shift_points: tuple[str, ...]
     spatial_points: tuple[str, ...]
+    stages: tuple[tuple[str, ...], ...]
     points_by_module: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     interleave: frozenset[str] = frozenset()
     channel_ratio: float = 0.25
+
+    def stage_of(self, name: str) -> int:
+        """Return which of the stages a parameter of the network is in, counted from 0 at the frames.
+
+        >>> BACKBONES["resnet18"].stage_of("layer2.0.conv1.weight")
+        2
+
+        Raises:
+            ValueError: it is in none of them.
+        """
+        for stage, patterns in enumerate(self.stages):
+            if any(fnmatchcase(name, pattern) for pattern in patterns):
+                return stage
+        raise ValueError(f"{name!r} is in no stage of this backbone. Add it to its `stages`.")
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -103,6 +123,7 @@ BACKBONES: dict[str, Backbone] = {
         temporal_points=BNINCEPTION_POINTS,
         shift_points=BNINCEPTION_POINTS,  # no residual branches here; so the same convolutions are compared
         spatial_points=("inception_??_3x3", "inception_??_double_3x3_[12]"),
+        stages=(("conv1_*",), ("conv2_*",), ("inception_3*",), ("inception_4*",), ("inception_5*",)),
         branches=BNINCEPTION_BRANCHES,
         interleave=frozenset({"gsm", "gsf"}),
         channel_ratio=1.0,
@@ -117,6 +138,13 @@ BACKBONES: dict[str, Backbone] = {
             "mixed_3_conv_Conv2D",
             "mixed*tower*conv_[1234]_Conv2D",
             "mixed*tower*mixed_conv_Conv2D",
+        ),
+        stages=(
+            ("conv_[CB]*", "conv_batchnorm*", "conv_[12]_*"),
+            ("conv_[34]_*",),
+            ("mixed_conv*", "mixed_tower*", "mixed_[12]_*"),
+            ("mixed_[34567]_*",),
+            ("mixed_[89]_*", "mixed_10_*"),
         ),
         points_by_module={
             "gsf": (
@@ -137,6 +165,7 @@ BACKBONES: dict[str, Backbone] = {
         temporal_points=("layer?.*.conv2",),
         shift_points=("layer?.*.conv1",),
         spatial_points=("layer?.*.conv[12]",),
+        stages=RESNET_STAGES,
     ),
     "resnet34": Backbone(
         build=resnet34,
@@ -145,6 +174,7 @@ BACKBONES: dict[str, Backbone] = {
         temporal_points=("layer?.*.conv2",),
         shift_points=("layer?.*.conv1",),
         spatial_points=("layer?.*.conv[12]",),
+        stages=RESNET_STAGES,
     ),
     "resnet50": Backbone(
         build=resnet50,
@@ -153,6 +183,7 @@ BACKBONES: dict[str, Backbone] = {
         temporal_points=("layer?.*.conv3",),
         shift_points=("layer?.*.conv1",),
         spatial_points=("layer?.*.conv2",),
+        stages=RESNET_STAGES,
         interleave=frozenset({"gsf"}),
     ),
     "resnet101": Backbone(
@@ -162,6 +193,7 @@ BACKBONES: dict[str, Backbone] = {
         temporal_points=("layer?.*.conv3",),
         shift_points=("layer?.*[02468].conv1",),  # every second block, as released for nets this deep
         spatial_points=("layer?.*.conv2",),
+        stages=RESNET_STAGES,
         interleave=frozenset({"gsf"}),
     ),
     "mobilenet_v2": Backbone(
@@ -171,6 +203,13 @@ BACKBONES: dict[str, Backbone] = {
         temporal_points=("features.[35689].conv.2", "features.1[02356].conv.2"),  # blocks that skip
         shift_points=("features.[35689].conv.0.0", "features.1[02356].conv.0.0"),
         spatial_points=("features.1.conv.0.0", "features.*.conv.1.0"),
+        stages=(
+            ("features.[01].*",),
+            ("features.[23].*",),
+            ("features.[456].*",),
+            ("features.[789].*", "features.1[0123].*"),
+            ("features.1[45678].*",),
+        ),
     ),
     "efficientnet_lite0": Backbone(
         build=efficientnet_lite0,
@@ -180,5 +219,12 @@ BACKBONES: dict[str, Backbone] = {
         temporal_points=("_blocks.[4679]._project_conv", "_blocks.1[0234]._project_conv"),
         shift_points=("_blocks.[24679]._expand_conv", "_blocks.1[0234]._expand_conv"),
         spatial_points=("_blocks.*._depthwise_conv",),
+        stages=(
+            ("_conv_stem.*", "_bn0.*", "_blocks.0.*"),
+            ("_blocks.[12].*",),
+            ("_blocks.[34].*",),
+            ("_blocks.[56789].*", "_blocks.10.*"),
+            ("_blocks.1[12345].*", "_conv_head.*", "_bn1.*"),
+        ),
     ),
 }

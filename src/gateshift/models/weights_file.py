@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from gateshift.errors import WeightsError
 from gateshift.models.classifier import VideoClassifier
+from gateshift.writing import write_atomically
 
 FORMAT = 1
 
@@ -38,6 +39,9 @@ def save_weights(
         accuracy: what was measured with it, as fractions.
         trained_on: name of its dataset.
         origin: who made the weights, for those that were not trained here.
+
+    Raises:
+        WriteError: the file cannot be written; what was there before is.
     """
     metadata = {
         "format": FORMAT,
@@ -52,10 +56,11 @@ def save_weights(
         "origin": dict(origin or {}),
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    save_file(tensors, part, {"gateshift": json.dumps(metadata)})
-    part.replace(path)
+    write_atomically(
+        path,
+        lambda partial: save_file(tensors, partial, {"gateshift": json.dumps(metadata)}),
+        size=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+    )
     return path
 
 

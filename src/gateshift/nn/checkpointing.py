@@ -6,7 +6,7 @@ batch-norms, so that a step is what it would be without.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gateshift.nn.recompute import keeping_all, switched
+from gateshift.nn.sync_norm import is_absent, without_clips
 
 _inside: ContextVar[bool] = ContextVar("checkpointing", default=False)
 
@@ -28,12 +29,13 @@ def run_block(network: nn.Module, run: Callable[..., Tensor], *arguments: Any) -
     """Return ``run(*arguments)``, a block of ``network`` without randomness."""
     if torch.compiler.is_compiling() or not (_inside.get() and torch.is_grad_enabled()):
         return run(*arguments)
+    absent = is_absent()  # the second run may come in another thread, which cannot tell
     return checkpoint(
         run,
         *arguments,
         use_reentrant=False,
         preserve_rng_state=False,
-        context_fn=lambda: (keeping_all(), _without_statistics(network)),
+        context_fn=lambda: (keeping_all(), _without_statistics(network, absent)),
     )
 
 
@@ -48,14 +50,15 @@ class Blocks(nn.Sequential):
 
 
 @contextmanager
-def _without_statistics(network: nn.Module) -> Iterator[None]:
-    """Let batch-norms write their statistics where nobody reads them."""
+def _without_statistics(network: nn.Module, absent: bool) -> Iterator[None]:
+    """Let batch-norms write their statistics where nobody reads them; stand for no clips if ``absent``."""
     norms = [module for module in network.modules() if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d))]
     kept = [(norm, name, buffer) for norm in norms for name, buffer in list(norm.named_buffers())]
     for norm, name, buffer in kept:
         setattr(norm, name, buffer.clone())
     try:
-        yield
+        with without_clips() if absent else nullcontext():
+            yield
     finally:
         for norm, name, buffer in kept:
             setattr(norm, name, buffer)

@@ -8,12 +8,19 @@ from torch import Tensor, nn
 
 from gateshift.nn import ops
 from gateshift.nn.functional import dense, whole_clips
+from gateshift.nn.sync_norm import is_shared
 
 
 def gate_maps(x: Tensor, norm: nn.BatchNorm3d, conv: nn.Conv3d, num_segments: int) -> Tensor:
     """Return conv(relu(norm(x))) of frames (B*T, C, H, W): (B, 2, T, H, W)."""
     assert conv.bias is not None
     x = dense(whole_clips(x, num_segments))
+    if is_shared(norm):  # its gradient is not that of the operator: the operator gets what is normalised
+        zeros, ones = torch.zeros_like(norm.weight), torch.ones_like(norm.weight)
+        constant = zeros, ones, ones, zeros
+        return ops.gate_maps(
+            dense(norm(x.unsqueeze(2)).squeeze(2)), *constant, conv.weight, conv.bias, num_segments, False
+        )
     mean, variance = _statistics(x, norm)
     values = norm.weight, norm.bias, conv.weight, conv.bias
     return ops.gate_maps(x, mean, (variance + norm.eps).rsqrt(), *values, num_segments, norm.training)

@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from gateshift.nn.sync_norm import is_absent, is_shared, normalized, whole_gradients
+
 _inside: ContextVar[bool] = ContextVar("recomputing", default=False)
 
 
@@ -140,11 +142,16 @@ class _NormRelu(_Recipe):
         self.top = top
         self.x: Tensor | None = x
         self.learns = norm.training
-        self.mean, self.invstd = x, x  # of the batch, once ``first`` has run
+        self.shared = is_shared(norm)
+        self.absent = is_absent()
+        self.mean, self.invstd, self.total = x, x, x  # of the batch, once ``first`` has run
 
     def first(self) -> Tensor:
         """Return the activation in the forward pass, where a norm in training takes its statistics."""
         norm = self.norm
+        if self.shared:
+            self.mean, self.invstd, self.total = norm.take_statistics(self.x)  # type: ignore[operator]
+            return self.make()
         if self.learns:
             assert norm.num_batches_tracked is not None
             norm.num_batches_tracked.add_(1)
@@ -171,15 +178,15 @@ class _NormRelu(_Recipe):
             raise RuntimeError("activations were given up by a backward pass. Run the forward pass again.")
         if not self.learns:
             return self.first()
-        # A variance of one and an eps of zero: the kernel multiplies by weight * invstd, as it did at first.
-        ones = torch.ones_like(self.invstd)
-        scale = norm.weight.detach() * self.invstd
-        y, _, _ = torch.native_batch_norm(x, scale, norm.bias, self.mean, ones, False, 0.0, 0.0)
-        return self.activate(y)
+        return self.activate(normalized(x, norm.weight.detach(), norm.bias, self.mean, self.invstd))
 
     def gradients(self, grad: Tensor, wanted: list[bool]) -> tuple[Tensor | None, ...]:
         """Return the ``wanted`` gradients of x, weight and bias for one of norm(x); x is given up."""
         norm = self.norm
+        if self.shared:
+            assert self.x is not None
+            x, self.x = self.x, None
+            return whole_gradients(grad, x, norm.weight, self.mean, self.invstd, self.total, self.absent)
         gradients = torch.ops.aten.native_batch_norm_backward(
             grad,
             self.x,

@@ -8,9 +8,9 @@ from typing import Any
 
 from gateshift.apps.measuring.cases import WHOLE
 from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, Tick, nice_ticks
-from gateshift.engine.checkpoint import write_text
 from gateshift.engine.machine import describe
 from gateshift.engine.pages import render_page
+from gateshift.writing import write_text
 
 Row = Mapping[str, Any]
 BAR, GAP = 16, 8  # height of a bar, and what is free above and below it, in pixels
