@@ -12,6 +12,7 @@ What is imported, is once: each start of a training is a fork, with the command 
 
 import argparse
 import csv
+import importlib
 import json
 import os
 import random
@@ -27,22 +28,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"
-
 import numpy as np
 import torch
-import torch._dynamo  # the optimiser's first step would import it
-import tyro  # noqa: F401
 from safetensors.torch import load_file
 
 import gateshift.cli
-import gateshift.cli_tables  # noqa: F401
-import gateshift.engine.train  # noqa: F401
 from gateshift.data.shapes import generate
 from gateshift.engine import checkpoint, loop
 from gateshift.engine.scores import Scores
 from gateshift.models.weights import read_metadata
 
+IMPORTED = ("tyro", "gateshift.cli_tables", "gateshift.engine.train", "torch._dynamo")  # sooner or later
 SETTINGS = {
     "model": "gsm_mobilenet_v2",  # its states are small
     "num-segments": 4,
@@ -323,6 +319,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(words)
+    torch.set_num_threads(1)
+    for name in IMPORTED:
+        importlib.import_module(name)
     started, place = time.monotonic(), Path(tempfile.mkdtemp(prefix="torture."))
     torture, failures = Torture(place, asked.seed), {}
     unbroken = torture.unbroken()
