@@ -112,6 +112,7 @@ def test_loss_is_that_of_both_labels_by_their_shares():
     assert torch.equal(mix_clips(constant_clips(4), [Mix(1.0)] * 4), constant_clips(4))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_mixes_the_same_when_it_goes_on(tmp_path, monkeypatch):
     data = generate(tmp_path / "data", train_per_class=1, val_per_class=1, test_per_class=1, size=40)
     gateshift.train(data, out=tmp_path / "unbroken", **TINY)

@@ -24,6 +24,7 @@ def videos(predicting, tmp_path):
     return tmp_path / "videos"
 
 
+@pytest.mark.slow
 def test_both_routes_say_the_same(predicting, videos, monkeypatch, capsys):
     monkeypatch.setattr(predicting, "NEAR", 1.0)  # drawn scenes differ little from each other
     small = ["--model", "gsm_resnet18", "--num-segments", "2", "--rounds", "1"]

@@ -145,7 +145,7 @@ def test_a_prepared_network_projects_first_except_before_a_temporal_module(name,
     torch.testing.assert_close(model(clips), plain)
 
 
-@pytest.mark.parametrize("name", ["gsm_bninception", "gsm_resnet18"])
+@pytest.mark.parametrize("name", [pytest.param("gsm_bninception", marks=pytest.mark.slow), "gsm_resnet18"])
 def test_a_compiled_backbone_takes_the_same_step_up_to_rounding(name):
     model, clips = prepared(name)
     plain = step(model, clips, recomputed=False)

@@ -115,7 +115,10 @@ def test_a_finished_run_is_not_trained_again(unbroken, data):
     assert (out / "last" / "state.pt").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGTERM, signal.SIGKILL))],
+)
 def test_a_stopped_run_resumes_to_the_same_end(unbroken, data, tmp_path, number):
     out = tmp_path / "run"
     process = subprocess.Popen(
