@@ -51,8 +51,9 @@ FINETUNE = TrainConfig(
 )
 
 # Differences of consecutive frames: what stands still is grey, and tens of videos cannot teach scenes. The
-# average of the weights steadies what so few steps arrive at.
-SMALL_DATA = replace(FINETUNE, modality="rgbdiff", ema=0.98)
+# average of the weights steadies what so few steps arrive at. Gates and head move at the backbone's rate, or
+# all gates are at 1 or -1 after two epochs.
+SMALL_DATA = replace(FINETUNE, modality="rgbdiff", ema=0.98, lr=3e-4, backbone_lr=1.0)
 
 SHAPES = TrainConfig(
     size=48,
