@@ -40,7 +40,7 @@ VAL_FRACTION = 0.25
 MOST_UNEVEN = 0.1  # how far the share of a class in validation may be from half
 SOURCES = (("CamNet", 62, 75), ("Synopsis", 76, 91))  # "nofi062 - nofi076 : CamNet Dataset", and the rest
 MODELS = {"fights": "tsn,tsm,gsm", "arid6": "tsn,tsm,gsm", "direction": "tsn,tsm,gsm,gsf"}
-RECIPES = {"fights": "finetune,small-data", "arid6": "finetune,small-data", "direction": "small-data"}
+RECIPES = {"fights": "finetune,small-data", "arid6": "finetune,small-data", "direction": "finetune"}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
