@@ -8,21 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gateshift.apps.gate_picture import GateRow, draw_gates
 from gateshift.apps.predict import best
 from gateshift.data.dataset import read_views
 from gateshift.data.transforms import normalize
 from gateshift.engine.device import pick_device
+from gateshift.engine.gate_statistics import DIRECTIONS, looking_at_gates
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.errors import GateshiftError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.weights import load
-from gateshift.nn import GateShift, GateShiftFuse
 from gateshift.writing import write_atomically, write_text
-
-DIRECTIONS = ("earlier", "later")  # what the two gates of a module do, in their order
 
 
 def explain(
@@ -89,21 +87,11 @@ def capture_gates(
     """
     gates: dict[str, np.ndarray] = {}
 
-    def keep(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, GateShift | GateShiftFuse)
-        gates[name] = module.gates(inputs[0])[0].float().cpu().numpy()
+    def keep(name: str, planes: Tensor) -> None:
+        gates[name] = planes[0].float().cpu().numpy()
 
-    hooks = [
-        module.register_forward_pre_hook(lambda module, inputs, name=name: keep(name, module, inputs))
-        for name, module in network.backbone.named_modules()
-        if isinstance(module, GateShift | GateShiftFuse)
-    ]
-    try:
-        with torch.inference_mode():
-            logits = network.to(device).eval()(normalize(clip[None].to(device), network.input_spec))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with looking_at_gates(network, keep), torch.inference_mode():
+        logits = network.to(device).eval()(normalize(clip[None].to(device), network.input_spec))
     return gates, logits[0].float().cpu().numpy()
 
 
@@ -111,7 +99,7 @@ def measure_gates(gates: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Return how open each gate is, module by module."""
     return [
         {
-            "name": _short(name),
+            "name": name,
             "direction": direction,
             "open": float(np.abs(plane).mean()),
             "largest": float(np.abs(plane).max()),
@@ -127,7 +115,7 @@ def gate_rows(gates: dict[str, np.ndarray]) -> list[GateRow]:
     for name in sorted(gates, key=lambda name: float(gates[name].std(axis=(1, 2, 3)).max())):
         chosen[gates[name].shape] = name
     return [
-        GateRow(plane, (_short(name), f"moves one frame {direction}", _extent(plane)))
+        GateRow(plane, (name, f"moves one frame {direction}", _extent(plane)))
         for name in gates
         if name in chosen.values()
         for direction, plane in zip(DIRECTIONS, gates[name], strict=True)
@@ -137,8 +125,3 @@ def gate_rows(gates: dict[str, np.ndarray]) -> list[GateRow]:
 def _extent(plane: np.ndarray) -> str:
     height, width = plane.shape[-2:]
     return f"{height} x {width}, gates {plane.min():+.2f} to {plane.max():+.2f}"
-
-
-def _short(name: str) -> str:
-    """Return a module's name without the part that every one of them ends in."""
-    return name.removesuffix(".temporal")

@@ -3,7 +3,7 @@
 Letters: B clips, T frames, h w of a gate plane.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,6 +62,22 @@ def gate_modules(network: VideoClassifier) -> dict[str, GateShift | GateShiftFus
     }
 
 
+@contextmanager
+def looking_at_gates(network: VideoClassifier, look: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """In forward passes inside, show each module's gates (B, 2, T, h, w) to ``look``, after its name."""
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda module, inputs, name=name: look(name, module.gates(inputs[0]))
+        )
+        for name, module in gate_modules(network).items()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def measure_gates(
     network: VideoClassifier, clips: Sequence[Tensor], precision: torch.dtype, epoch: int
 ) -> list[dict[str, Any]]:
@@ -75,25 +91,22 @@ def measure_gates(
         return []
     found: dict[str, list[Tensor]] = {name: [] for name in modules}
 
-    def look(name: str, module: GateShift | GateShiftFuse, inputs: tuple[Tensor, ...]) -> None:
-        found[name].append(_three_means(module.gates(inputs[0]).float()))
+    def look(name: str, gates: Tensor) -> None:
+        found[name].append(_three_means(gates.float()))
 
-    hooks = [
-        module.register_forward_pre_hook(lambda module, inputs, name=name: look(name, module, inputs))
-        for name, module in modules.items()
-    ]
     device = network.head.weight.device
     # The class's own method: where the backbone is compiled, hooks that came later would not be called.
     backbone: Any = network.backbone
     forward_features = type(backbone).forward_features
-    try:
-        with torch.no_grad(), evaluating(network), autocast(device, precision):
-            for clip in clips:
-                inputs = normalize(clip.to(device), network.input_spec)
-                forward_features(backbone, inputs.flatten(0, 1))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with (
+        looking_at_gates(network, look),
+        torch.no_grad(),
+        evaluating(network),
+        autocast(device, precision),
+    ):
+        for clip in clips:
+            inputs = normalize(clip.to(device), network.input_spec)
+            forward_features(backbone, inputs.flatten(0, 1))
     means = {name: torch.stack(each).mean(dim=0).tolist() for name, each in found.items()}  # 2 x 3
     return [
         dict(zip(GATE_COLUMNS, (epoch, name, direction, *(round(value, 6) for value in three)), strict=True))
