@@ -13,13 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from gateshift.apps.find_lr_page import write_page
 from gateshift.data.annotations import read_annotations
 from gateshift.data.locate import locate
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.device import pick_device
 from gateshift.engine.learner import (
     Learner,
     begin_batch,
@@ -31,6 +29,7 @@ from gateshift.engine.learner import (
 from gateshift.engine.loading import Batch, epoch_batches, load_batches
 from gateshift.engine.loop import refuse_model
 from gateshift.engine.optim import set_rate
+from gateshift.engine.processes import join_processes
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.recipes import RECIPES, choose_recipe
 from gateshift.engine.run import Run
@@ -152,12 +151,8 @@ def find_lr(
 def new_learner(config: TrainConfig, data: Path, workers: int, device: str) -> Learner:
     """Return a learner of no run."""
     refuse_model(config)
-    where = pick_device(device)
-    if where.type == "cuda":
-        torch.cuda.set_device(where)  # accelerate takes the current one
     annotations = read_annotations(data, seed=config.seed, val_fraction=config.val_fraction)
-    accelerator = Accelerator(cpu=where.type == "cpu")
-    return build_learner(Run(Path(), config, data, annotations), accelerator, workers)
+    return build_learner(Run(Path(), config, data, annotations), join_processes(device), workers)
 
 
 def sweep(learner: Learner, rates: Sequence[float]) -> list[float]:

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from gateshift.data.transforms import normalize
 from gateshift.engine.kept_answers import Kept, KeptAnswers
 from gateshift.engine.lost_workers import read_on
+from gateshift.engine.meeting import meet
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.stopping import ignore_interrupts
 from gateshift.errors import ConfigError, VideoError, lookup
@@ -41,6 +42,7 @@ def load_once(model: str | Path, device: torch.device) -> tuple[Path, VideoClass
     Raises:
         WeightsError: there are no such weights.
     """
+    meet(device)
     with PartialState(cpu=device.type == "cpu").local_main_process_first():
         weights = find_weights(model)
     return weights, load(weights)

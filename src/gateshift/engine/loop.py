@@ -1,17 +1,14 @@
 """The loop of training, written out."""
 
-import time
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from gateshift.engine.bad_videos import leave_out, require_some, settle_window
 from gateshift.engine.batch_fit import fit_to_memory
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.device import pick_device
 from gateshift.engine.early_stopping import is_over, stop_message, stops_early
 from gateshift.engine.epoch_end import close_epoch
 from gateshift.engine.faults import naming_faults
@@ -29,13 +26,13 @@ from gateshift.engine.learner import (
 from gateshift.engine.loading import epoch_batches, load_batches
 from gateshift.engine.optim import set_learning_rate
 from gateshift.engine.plan import show_plan
-from gateshift.engine.processes import Agreement, collect_totals, load_for_all
+from gateshift.engine.processes import Agreement, collect_totals, join_processes, load_for_all
 from gateshift.engine.progress import Bar, console, progress_bar
 from gateshift.engine.rehearsal import rehearse
 from gateshift.engine.run import Position, Run, default_run_dir, open_run
 from gateshift.engine.stopping import StopRequest, stop_requests
+from gateshift.engine.tally import Tally
 from gateshift.engine.tracking import parse_trackers
-from gateshift.engine.waiting import Waiting
 from gateshift.engine.watching import finish_page, watched
 from gateshift.models.input_size import require_size
 from gateshift.models.registry import create_model
@@ -66,10 +63,7 @@ def train_config(
     """
     refuse_model(config)
     trackers = parse_trackers(track)
-    where = pick_device(device)
-    if where.type == "cuda":
-        torch.cuda.set_device(where)  # accelerate takes the current one
-    accelerator = Accelerator(cpu=where.type == "cpu")
+    accelerator = join_processes(device)
     out = Path(out) if out else default_run_dir(data, config.model, config.modality)
     if fit_batch:
         config = fit_to_memory(config, data, out, accelerator, checkpoint_activations)
@@ -126,21 +120,17 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
     enter_epoch(learner, position.epoch)
     batches = epoch_batches(learner.train_clips.labels, config, position.epoch)
     num_windows = -(-len(batches) // config.accumulate)
-    totals = torch.tensor(position.totals, device=learner.device)
     bad: list[Unreadable] = []
-    waiting, agree = Waiting(learner.device), Agreement(accelerator)
+    tally, agree = Tally(position, learner.device), Agreement(accelerator)
     check = FiniteCheck(learner, position.epoch, batches)
-    begun, started = position.step, time.monotonic()
+    begun = position.step
 
     def save(steps: int) -> None:
         """Save after so many batches of the epoch, where a window ends."""
-        nonlocal totals, started
-        totals = collect_totals(totals, accelerator)
+        tally.totals = collect_totals(tally.totals, accelerator)
         check.require_weights()
-        now = time.monotonic()
-        position.step, position.totals = steps, totals.tolist()
-        position.seconds, started = position.seconds + now - started, now
-        position.waited += waiting.take()
+        position.step = steps
+        tally.settle(position)
         learner.save(position)
 
     def save_at_fault(num_read: int) -> None:
@@ -150,7 +140,7 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
 
     loaded = load_batches(learner, batches[begun:], position.epoch, save_at_fault)
     with closing(loaded), epoch_bar(learner, position, len(batches)) as bar:
-        for step, batch in enumerate(waiting.over(loaded), start=begun):
+        for step, batch in enumerate(tally.waiting.over(loaded), start=begun):
             window = step // config.accumulate
             in_window = batches[window * config.accumulate : (window + 1) * config.accumulate]
             num_clips = sum(map(len, in_window))
@@ -161,7 +151,7 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
             with nullcontext() if ends_window else accelerator.no_sync(learner.parallel):
                 loss, right = learn(learner, batch.clips, batch.labels, num_clips, batch.taught)
             check.note_loss(step, loss)
-            totals += torch.stack([loss, right, torch.full_like(right, len(batch.labels))])
+            tally.add(loss, right, len(batch.labels))
             bad += batch.bad
             bar.advance()
             if not ends_window:
@@ -170,17 +160,16 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
             if settle_window(learner, position, bad, num_clips):
                 step_optimizer(learner, check.note_gradients)
             bad = []
-            learner.watch.window(position, step + 1, totals, waiting, bar)
-            saving = time.monotonic() - started > SAVE_SECONDS
+            learner.watch.window(position, step + 1, tally, bar)
+            saving = tally.seconds > SAVE_SECONDS
             stopping, saving = agree(bool(stop), saving, step + 1 == len(batches))
             if stopping or saving:
                 save(step + 1)
             if stopping:
                 accelerator.wait_for_everyone()  # a launcher may end all of them once one has gone
                 raise KeyboardInterrupt(stopped_message(learner.run, position))
-    position.totals = accelerator.reduce(totals).tolist()
-    position.seconds += time.monotonic() - started
-    position.waited += waiting.take()
+    tally.totals = accelerator.reduce(tally.totals)
+    tally.settle(position)
     check.require_weights()
     require_some(learner, position, "train", position.totals[2])
 

@@ -12,6 +12,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
+from gateshift.engine.device import pick_device
+from gateshift.engine.meeting import meet
 from gateshift.engine.run import Position, Run
 from gateshift.errors import ConfigError
 from gateshift.models.classifier import VideoClassifier
@@ -20,6 +22,19 @@ from gateshift.nn.sync_norm import synchronize_norms
 
 ASK_SECONDS = 1.0  # between two agreements, about: a request to stop waits so long, and work goes on as long
 MOST_WINDOWS = 100  # between two agreements, however short they were: the next may be long
+
+
+def join_processes(device: str) -> Accelerator:
+    """Return this process's place among those that learn together, on the device that a name means.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    where = pick_device(device)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)  # accelerate takes the current one
+    meet(where)
+    return Accelerator(cpu=where.type == "cpu")
 
 
 def require_shares(batch_size: int, num_processes: int) -> None:

@@ -2,17 +2,15 @@
 
 from typing import Any
 
-from torch import Tensor
-
 from gateshift.engine.progress import Bar
 from gateshift.engine.run import Position
-from gateshift.engine.waiting import Waiting
+from gateshift.engine.tally import Tally
 
 
 class Unwatched:
     """Of training steps outside of a run, and of all processes but the main one."""
 
-    def window(self, position: Position, step: int, totals: Tensor, waiting: Waiting, bar: Bar) -> None:
+    def window(self, position: Position, step: int, tally: Tally, bar: Bar) -> None:
         """See that ``step`` batches of the running epoch are learnt."""
 
     def gates(self, epoch: int) -> list[dict[str, Any]]:

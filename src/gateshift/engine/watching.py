@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from gateshift.engine.early_stopping import is_over
 from gateshift.engine.faults import cause_of
 from gateshift.engine.gate_statistics import GateClips, measure_gates
@@ -21,9 +19,9 @@ from gateshift.engine.progress import Bar, console
 from gateshift.engine.report import duration, write_report
 from gateshift.engine.run import Position
 from gateshift.engine.running_page import Standing, write_running_page
+from gateshift.engine.tally import Tally
 from gateshift.engine.tracking import Tracking, lacking
 from gateshift.engine.unwatched import Unwatched
-from gateshift.engine.waiting import Waiting
 from gateshift.errors import GateshiftError
 
 LOOK_SECONDS = 1.0  # how often the totals are fetched from the device
@@ -68,20 +66,20 @@ class Watch(Unwatched):
         self._broken = False
         self._look = self._point = seen_at(position)
 
-    def window(self, position: Position, step: int, totals: Tensor, waiting: Waiting, bar: Bar) -> None:
-        """See that ``step`` batches of the running epoch are learnt, with these totals of the epoch."""
+    def window(self, position: Position, step: int, tally: Tally, bar: Bar) -> None:
+        """See that ``step`` batches of the running epoch are learnt, with this tally of it."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        loss, _, clips = totals.tolist()
+        loss, _, clips = tally.totals.tolist()
         if clips > self._look.clips:
             self._loss = (loss - self._look.loss) / (clips - self._look.clips)
         self._look = Seen(now, loss, clips)
         left = self._seconds_left(position, step)
         bar.show(self._note(left))
         if now - self._point.at >= POINT_SECONDS and clips > self._point.clips:
-            seen = Seen(now, loss, clips, position.waited + waiting.so_far())
+            seen = Seen(now, loss, clips, position.waited + tally.waiting.so_far())
             self._tracking.add(self._done(position, step), self._rates(self._point, seen))
             self._point = seen
 
