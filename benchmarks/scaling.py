@@ -2,10 +2,10 @@
 
     step = max(load, compute + exposed, work / cores)
 
-Load: seconds in which the workers of all processes read a batch. Compute: a step of one process on its share,
-which no other waits for. Exposed: what is left of averaging the gradients where most of it goes on during
-the backward pass; all of it where every core computes already. Work: all that the cores of a machine have to
-do for one step. All processes have one thread.
+Load: seconds in which the workers of all processes read a batch. Compute: a step of each process on its
+share, all at once, so that they share caches and memory, but none waits for another. Exposed: what is left of
+averaging the gradients where most of it goes on during the backward pass; all of it where every core computes
+already. Work: all that the cores of a machine have to do for one step. All processes have one thread.
 """
 
 import argparse
@@ -48,7 +48,7 @@ class Parts:
         processes: how many share the batch.
         workers: of each of them, that read videos.
         load: the time in which all workers read a batch, where they have the machine to themselves.
-        compute: a step of one process on its share, alone on the machine.
+        compute: a step of a process on its share, while the others do theirs.
         communication: averaging all gradients over the processes, which do nothing else.
         last: of that, what cannot begin before the backward pass has ended.
     """
@@ -75,11 +75,12 @@ class Parts:
     def step(self, cores: int) -> float:
         """Return the seconds of a step on a machine of so many cores.
 
-        >>> Parts(4, 0, load=1, compute=3, communication=0.5, last=0.1).step(cores=2)
+        >>> Parts(4, 0, load=1, compute=6, communication=0.5, last=0.1).step(cores=2)
         8.0
         """
         readers = min((self.workers or 1) * self.processes, cores)
-        work = self.processes * (self.compute + self.communication) + readers * self.load
+        computing = min(self.processes, cores)
+        work = computing * self.compute + self.processes * self.communication + readers * self.load
         if not self.workers:  # each process reads between its steps
             return max(self.load + self.compute + self.exposed(cores), work / cores)
         return max(self.load, self.compute + self.exposed(cores), work / cores)
@@ -133,7 +134,7 @@ def measure(options: argparse.Namespace, processes: int) -> dict[str, Any]:
     cores = available_cores()
     loaded = ask(options, "load", processes * options.workers)
     loaded *= 1 if options.workers else processes  # each of which reads for itself
-    computed = ask(options, "compute", options.batch // processes)
+    computed = compute_together(options, processes)
     sent = ask(options, "communication", processes) if processes > 1 else [0.0, 0.0]
     parts = Parts(processes, options.workers, options.batch / loaded, computed, *sent)
     found = asdict(parts) | {"exposed": parts.exposed(cores), "cores": cores, "loaded": loaded}
@@ -156,12 +157,42 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def ask(options: argparse.Namespace, part: str, count: int) -> Any:
     """Measure a part in a process, or a group, of its own; return what it prints."""
+    start = [*LAUNCH, str(count)] if part == "communication" else [sys.executable]
+    done = subprocess.run(
+        [*start, *words_for(options, part, count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=one_thread(),
+    )
+    return json.loads(done.stdout)
+
+
+def words_for(options: argparse.Namespace, part: str, count: int) -> list[str]:
+    """Return the command line by which this script measures a part."""
     names = ("videos", "model", "size", "segments", "batch", "rounds")
     own = {name: getattr(options, name) for name in names} | {"part": part, "count": count}
-    words = [__file__, *(word for name, value in own.items() for word in (f"--{name}", str(value)))]
-    start = [*LAUNCH, str(count)] if part == "communication" else [sys.executable]
-    done = subprocess.run([*start, *words], stdout=subprocess.PIPE, text=True, check=True, env=one_thread())
-    return json.loads(done.stdout)
+    return [__file__, *(word for name, value in own.items() for word in (f"--{name}", str(value)))]
+
+
+def compute_together(options: argparse.Namespace, processes: int) -> float:
+    """Return the seconds of a step of so many processes, each on its share, which go off at once."""
+    words = [sys.executable, *words_for(options, "compute", options.batch // processes)]
+    group = [
+        subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=one_thread()
+        )
+        for _ in range(processes)
+    ]
+    ends = [(process.stdin, process.stdout) for process in group]
+    for _, answers in ends:
+        answers.readline()  # it has taken its first step
+    for orders, _ in ends:
+        orders.write("go\n")
+    steps = [json.loads(answers.readline()) for _, answers in ends]
+    for process in group:
+        process.communicate()
+    return max(steps)  # the others wait for the slowest
 
 
 def one_thread() -> dict[str, str]:
@@ -186,9 +217,11 @@ def load(options: argparse.Namespace) -> None:
 
 
 def compute(options: argparse.Namespace) -> None:
-    """Print the seconds of a step with so many clips that are there already."""
+    """Print the seconds of a step with so many clips that are there already, once told to go."""
     steps = training_steps(TrainConfig(**settings(options)), options.videos, Accelerator(cpu=True), False)
     steps(options.count)
+    print("ready", flush=True)
+    sys.stdin.readline()
     print(json.dumps(median(timed(steps, options.count) / STEPS for _ in range(options.rounds))))
 
 

@@ -21,8 +21,8 @@ from gateshift.engine.inference import Unreadable
 from gateshift.engine.learner import build_learner, forward_backward
 from gateshift.engine.loading import epoch_batches, load_batches
 from gateshift.engine.run import Position, open_run
-from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError, DataError, VideoError
+from gateshift.evidence.scores import Scores
 
 TINY = {
     "model": "tsn_resnet18",

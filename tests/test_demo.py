@@ -8,8 +8,8 @@ import pytest
 import gateshift
 from gateshift.apps.demo import pairs_top1
 from gateshift.data.shapes import CLASSES, PAIRS
-from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError
+from gateshift.evidence.scores import Scores
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ from gateshift.engine.config import TrainConfig
 from gateshift.engine.distillation import Teacher, build_teacher, read_logits
 from gateshift.engine.mixing import Mixing
 from gateshift.engine.objective import Objective
-from gateshift.engine.scores import Scores
 from gateshift.errors import DataError, ScoresMismatch
+from gateshift.evidence.scores import Scores
 
 TINY = {
     "model": "tsn_resnet18",

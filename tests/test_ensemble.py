@@ -9,11 +9,11 @@ import pytest
 
 from gateshift import cli_tables
 from gateshift.apps.ensemble import ensemble, model_and_clips
-from gateshift.engine.ensemble import fit_weights, fitting_share
-from gateshift.engine.scores import Scores
 from gateshift.engine.test import test as run_test
 from gateshift.engine.trial import Trial
 from gateshift.errors import ConfigError, DataError, ScoresMismatch
+from gateshift.evidence.ensemble import fit_weights, fitting_share
+from gateshift.evidence.scores import Scores
 from gateshift.models.weights import save_weights
 from small_model import small_model
 from videos import write_video
@@ -110,7 +110,7 @@ def test_weights_that_do_not_fit_are_refused(files, weights, message):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (make(0, count=5), "cannot add scores of different videos: 25 only"),
+        (make(0, count=5), "the scores are of different videos: 25 only"),
         (replace(make(1), labels=(np.arange(30) + 1) % 3), "disagree on the label of 30 of 30 videos"),
         (as_probabilities(make(1)), "cannot add logits and probabilities"),
     ],

@@ -110,7 +110,7 @@ LIMITED = """
 import resource, sys, torch, numpy as np
 from pathlib import Path
 from gateshift.engine.checkpoint import save_state
-from gateshift.engine.scores import Scores
+from gateshift.evidence.scores import Scores
 from gateshift.errors import WriteError
 from gateshift.models.registry import create_model
 from gateshift.models.weights import save_weights

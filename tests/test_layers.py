@@ -15,8 +15,9 @@ MAY_IMPORT = {
     "nn": set(),
     "data": {"spec", "errors"},
     "models": {"nn", "spec", "writing", "errors"},
-    "engine": {"data", "models", "nn", "spec", "writing", "errors"},
-    "apps": {"engine", "data", "models", "nn", "spec", "writing", "errors"},
+    "evidence": {"writing", "errors"},
+    "engine": {"evidence", "data", "models", "nn", "spec", "writing", "errors"},
+    "apps": {"engine", "evidence", "data", "models", "nn", "spec", "writing", "errors"},
 }
 NEVER = {"utils.py", "helpers.py", "common.py", "misc.py", "base.py"}
 

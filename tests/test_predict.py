@@ -10,8 +10,8 @@ import pytest
 from conftest import shared
 from gateshift.apps.predict import predict
 from gateshift.engine import test as testing
-from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError, DataError
+from gateshift.evidence.scores import Scores
 from gateshift.models.weights import save_weights
 from small_model import save_small_model, small_model
 from videos import write_frames, write_video
@@ -90,6 +90,24 @@ def test_predict_sees_what_test_sees(run, tmp_path):
         assert {label["label"]: label["probability"] for label in row["labels"]} == pytest.approx(
             expected, abs=1e-5
         )
+
+
+def test_probabilities_are_those_at_the_temperature_of_the_weights(folder, tmp_path):
+    model = small_model(CLASSES)
+    save_weights(model, tmp_path / "raw.safetensors")
+    model.temperature = 2.5
+    save_weights(model, tmp_path / "calibrated.safetensors")
+    raw, calibrated = (
+        predict(tmp_path / f"{name}.safetensors", str(folder / "a.mp4"), workers=0, device="cpu")
+        for name in ("raw", "calibrated")
+    )
+    assert (raw["temperature"], calibrated["temperature"]) == (None, 2.5)
+    before, after = (
+        {label["label"]: label["probability"] for label in found["predictions"][0]["labels"]}
+        for found in (raw, calibrated)
+    )
+    powers = {name: share ** (1 / 2.5) for name, share in before.items()}
+    assert after == pytest.approx({name: power / sum(powers.values()) for name, power in powers.items()})
 
 
 def test_top_and_one_path(run, folder):

@@ -22,9 +22,9 @@ from gateshift.data.shapes import generate
 from gateshift.data.transforms import normalize
 from gateshift.data.worker_pool import run_tasks
 from gateshift.engine.inference import Inference
-from gateshift.engine.scores import Scores
 from gateshift.engine.trial import score
 from gateshift.errors import ConfigError
+from gateshift.evidence.scores import Scores
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.registry import create_model
 from small_model import small_model

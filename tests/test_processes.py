@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from gateshift.data.shapes import generate
 from gateshift.engine.processes import Agreement, require_shares
-from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError
+from gateshift.evidence.scores import Scores
 
 TESTS = Path(__file__).resolve().parent
 SMALL = {"model": "gsm_mobilenet_v2", "pretrained": False, "num_segments": 2, "size": 32, "epochs": 2}

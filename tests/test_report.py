@@ -16,9 +16,9 @@ from gateshift.engine.config import TrainConfig
 from gateshift.engine.early_stopping import best_epoch
 from gateshift.engine.report import mistaken_for, write_report
 from gateshift.engine.run import LOG_COLUMNS
-from gateshift.engine.scores import Scores
 from gateshift.engine.worst_clips import worst_clips
 from gateshift.errors import DataError
+from gateshift.evidence.scores import Scores
 from videos import write_video
 
 NASTY = ('<script>alert("x")</script>', "push & pull", "a 'quoted' <b>name</b>")

@@ -19,10 +19,10 @@ from gateshift.apps.published import PUBLISHED
 from gateshift.apps.reproduce import measure, reproduce
 from gateshift.data.catalog import DATASETS
 from gateshift.data.label_swaps import find_label_swaps
-from gateshift.engine.scores import Scores
 from gateshift.engine.test import test as measure_alone
 from gateshift.engine.trial import Trial
 from gateshift.errors import ConfigError, DataError, UnknownName, WeightsError
+from gateshift.evidence.scores import Scores
 from gateshift.models.released import RELEASED
 from gateshift.models.weights import save_weights
 from released_files import gsm_file, released_state

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateshift.engine.scores import Scores
 from gateshift.errors import DataError, ScoresMismatch
+from gateshift.evidence.scores import Scores
 
 CLASSES = ("push", 'pull, "slowly" <1>', "drehen ü")
 

@@ -7,7 +7,7 @@ import pytest
 
 import gateshift
 from gateshift.data.shapes import generate
-from gateshift.engine.scores import Scores
+from gateshift.evidence.scores import Scores
 
 
 @pytest.fixture(scope="module")

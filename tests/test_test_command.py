@@ -15,8 +15,8 @@ from gateshift.data.dataset import EvalViews
 from gateshift.data.transforms import normalize
 from gateshift.engine import test as testing
 from gateshift.engine.inference import Inference
-from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError, DataError, UnknownName, VideoError, WeightsError
+from gateshift.evidence.scores import Scores
 from gateshift.models.weights import save_weights
 from small_model import save_small_model, small_model
 from videos import write_frames, write_video
@@ -118,7 +118,8 @@ def test_answer_is_what_the_interface_says(data, run, tmp_path):
         run, data, clips=2, crops=3, device="cpu", workers=0, save_scores=tmp_path / "s.npz"
     )
     keys = {"top1", "top5", "mean_class_accuracy", "videos", "views", "per_class", "confusion"}
-    assert keys | {"top1_interval"} == set(answer)
+    sure = {f"{name}_interval" for name in ("top1", "top5", "mean_class_accuracy")}
+    assert keys | sure | {"recordings", "calibration", "coverage"} == set(answer)
     assert (answer["videos"], answer["views"]) == (12, 6)  # no split and no run that knows one: all videos
     assert np.sum(answer["confusion"]) == 12
     json.dumps(answer, allow_nan=False)

@@ -20,6 +20,8 @@ from gateshift.engine.config import TrainConfig
 from gateshift.engine.learner import build_learner, forward_backward
 from gateshift.engine.run import open_run
 from gateshift.errors import ConfigError, DataError, GateshiftError, WeightsError
+from gateshift.evidence.calibration import fit_temperature
+from gateshift.evidence.scores import Scores
 
 TINY = {
     "model": "gsm_resnet18",
@@ -96,6 +98,13 @@ def test_the_kept_weights_have_the_accuracy_that_was_logged(unbroken, data):
     out, answer = unbroken
     tested = gateshift.test(out, data, split="val", workers=0, device="cpu")
     assert tested["top1"] == answer["best_top1"] == max(float(row["val_top1"]) for row in log_of(out))
+
+
+def test_the_kept_weights_know_the_temperature_of_their_confidence(unbroken, data):
+    out, _ = unbroken
+    found = gateshift.test(out, data, split="val", workers=0, device="cpu")["calibration"]
+    assert found["temperature"] == pytest.approx(fit_temperature(Scores.load(out / "val_scores.npz")))
+    assert 0 <= found["ece_calibrated"] <= 1
 
 
 def test_training_again_is_the_same_to_the_last_bit_with_any_number_of_workers(unbroken, data, tmp_path):

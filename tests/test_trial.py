@@ -13,8 +13,8 @@ from gateshift.data.frame_folder import FrameFolder
 from gateshift.engine import inference
 from gateshift.engine import test as testing
 from gateshift.engine.kept_answers import KeptAnswers
-from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError
+from gateshift.evidence.scores import Scores
 from gateshift.models.input_size import require_size
 from gateshift.models.registry import create_model
 from gateshift.models.weights import save_weights

@@ -35,7 +35,7 @@ from safetensors.torch import load_file
 import gateshift.cli
 from gateshift.data.shapes import generate
 from gateshift.engine import checkpoint, loop
-from gateshift.engine.scores import Scores
+from gateshift.evidence.scores import Scores
 from gateshift.models.weights import read_metadata
 
 IMPORTED = ("tyro", "gateshift.cli_tables", "gateshift.engine.train", "torch._dynamo")  # sooner or later

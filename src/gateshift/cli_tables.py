@@ -110,21 +110,60 @@ def test_table(answer: Answer) -> list[Any]:
     per_class = [
         (row["class"], row["videos"], percent_or_dash(row["accuracy"])) for row in answer["per_class"]
     ]
+    videos = f"{answer['videos']} videos x {answer['views']} views"
+    of = "" if answer["recordings"] == answer["videos"] else f" of {answer['recordings']} recordings"
+    top1, top5, mean_class = (
+        percent_with_interval(answer, name) for name in ("top1", "top5", "mean_class_accuracy")
+    )
     return [
         rows(("class", "videos", "accuracy"), per_class),
-        f"top-1 {percent_with_interval(answer)}, top-5 {percent(answer['top5'])}, mean class accuracy "
-        f"{percent(answer['mean_class_accuracy'])} on {answer['videos']} videos x {answer['views']} views",
+        f"top-1 {top1}, top-5 {top5}, mean class accuracy {mean_class} on {videos}{of}",
+        confidence_line(answer),
+        *(audit_lines(answer["audit"]) if "audit" in answer else []),
     ]
 
 
-def percent_with_interval(answer: Answer) -> str:
-    """Return the top-1 of an answer with its 95 % interval.
+def confidence_line(answer: Answer) -> str:
+    """Say whether to believe a network's confidence, and what its surest answers are worth."""
+    found = answer["calibration"]
+    error = f"confidence is {100 * found['ece']:.1f} points off (ECE)"
+    if "ece_calibrated" in found:
+        error += (
+            f", {100 * found['ece_calibrated']:.1f} as `predict` shows it, at temperature "
+            f"{found['temperature']:.2f}"
+        )
+    half = next(row for row in answer["coverage"] if row["coverage"] <= 0.5 or row is answer["coverage"][-1])
+    return f"{error}; of the surest {half['coverage']:.0%} of videos {percent(half['accuracy'])} are right"
 
-    >>> percent_with_interval({"top1": 0.4724, "top1_interval": [0.4633, 0.4816]})
+
+def audit_lines(audit: Answer) -> list[Any]:
+    """Show what altered videos come to, and what it means."""
+    lines = [
+        (
+            check["check"],
+            f"{check['top1']:.1%}",
+            "{:+.1f} ({:+.0f} to {:+.0f})".format(
+                *(100 * points for points in (check["change"], *check["change_interval"]))
+            ),
+            f"{check['chance']:.2g}",
+            f"{check['same']:.0%}",
+        )
+        for check in audit["checks"]
+    ]
+    names = ("videos", "top-1", "points (95 %)", "p", "same answers")
+    losing = next(check["classes"] for check in audit["checks"] if check["check"] == "shuffled")
+    told = ", ".join(f"{row['class']} {100 * row['change']:+.0f}" for row in losing)
+    return [rows(names, lines), audit["verdict"], *([f"most of it in: {told}"] if told else [])]
+
+
+def percent_with_interval(answer: Answer, name: str) -> str:
+    """Return an accuracy with its 95 % interval.
+
+    >>> percent_with_interval({"top1": 0.4724, "top1_interval": [0.4633, 0.4816]}, "top1")
     '47.24% (46.3 to 48.2)'
     """
-    low, high = answer["top1_interval"]
-    return f"{percent(answer['top1'])} ({100 * low:.1f} to {100 * high:.1f})"
+    low, high = answer[f"{name}_interval"]
+    return f"{percent(answer[name])} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def percent_or_dash(fraction: float | None) -> str:
@@ -157,7 +196,10 @@ def predict_table(answer: Answer) -> list[Any]:
     table = Table("video", "labels", show_lines=False)
     for video, text in lines:
         table.add_row(video, text)
-    return [table] + ([f"{failed} of {len(lines)} could not be read"] if failed else [])
+    told = [f"{failed} of {len(lines)} could not be read"] if failed else []
+    if answer["temperature"]:
+        told.append(f"probabilities calibrated on validation, temperature {answer['temperature']:.2f}")
+    return [table, *told]
 
 
 def compare_table(answer: Answer) -> list[Any]:
@@ -235,8 +277,8 @@ def ensemble_table(answer: Answer) -> list[Any]:
     lines = [(row["member"], f"{row['weight']:.4g}", percent(row["top1"])) for row in answer["members"]]
     said = [
         rows(("member", "weight", "top-1"), lines),
-        f"top-1 {percent_with_interval(answer)}, top-5 {percent(answer['top5'])} on {answer['videos']} "
-        f"videos, {len(answer['members'])} members",
+        f"top-1 {percent_with_interval(answer, 'top1')}, top-5 {percent_with_interval(answer, 'top5')} on "
+        f"{answer['videos']} videos, {len(answer['members'])} members",
     ]
     if "fitted_on" in answer:
         said.append(

@@ -13,12 +13,13 @@ from gateshift.apps.variants import Variant, choose_variants
 from gateshift.data.annotations import read_annotations
 from gateshift.data.locate import locate
 from gateshift.data.shapes import generate
-from gateshift.engine.metrics import summary
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES, choose_recipe
-from gateshift.engine.scores import Scores
 from gateshift.engine.test import test
 from gateshift.engine.train import train
+from gateshift.engine.trial import recordings
+from gateshift.evidence.metrics import summary
+from gateshift.evidence.scores import Scores
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.cost import count_macs, count_parameters
 from gateshift.models.registry import MODELS, build_model
@@ -207,7 +208,7 @@ def measure_accuracy(run: Path, data: Path, split: str, settings: Mapping[str, A
         videos = found["videos"]
     else:
         val = Scores.load(run / "val_scores.npz")
-        found, videos = summary(val), len(val.videos)
+        found, videos = summary(val, recordings(val)), len(val.videos)
     return {
         "top1": found["top1"],
         "top1_interval": list(found["top1_interval"]),

@@ -15,9 +15,9 @@ from gateshift.engine.loop import train_config
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES
-from gateshift.engine.scores import Scores
 from gateshift.engine.test import test
 from gateshift.errors import ConfigError
+from gateshift.evidence.scores import Scores
 from gateshift.writing import write_text
 
 MINUTES = 6.0

@@ -11,13 +11,14 @@ from accelerate import PartialState
 
 from gateshift.data.locate import locate
 from gateshift.engine.device import pick_device, pick_precision
-from gateshift.engine.ensemble import add_up, align, fit_weights, fitting_share
 from gateshift.engine.inference import Inference
-from gateshift.engine.metrics import summary
 from gateshift.engine.progress import console
-from gateshift.engine.scores import Scores
 from gateshift.engine.test import plan_trial
+from gateshift.engine.trial import recordings
 from gateshift.errors import ConfigError, DataError
+from gateshift.evidence.ensemble import add_up, align, fit_weights, fitting_share
+from gateshift.evidence.metrics import accuracies, summary
+from gateshift.evidence.scores import Scores
 
 WITH_CLIPS = re.compile(r"^(?P<model>.+):(?P<clips>\d+)$")
 
@@ -152,7 +153,7 @@ def measure(
         chosen = fitting_share(aligned[0], fit, seed)
         factors = fit_weights([member.part(chosen) for member in aligned])
         aligned = [member.part(~chosen) for member in aligned]
-        equal = summary(add_up(aligned, [1.0] * len(aligned)))
+        equal = accuracies(add_up(aligned, [1.0] * len(aligned)))
         said = {
             "fitted_on": int(np.sum(chosen)),
             "measured_on": int(np.sum(~chosen)),
@@ -162,13 +163,13 @@ def measure(
     total = add_up(aligned, factors)
     if out is not None:
         total.save(Path(out))
-    measured = summary(total)
+    measured = summary(total, recordings(total))
     return {
-        **{key: measured[key] for key in ("top1", "top1_interval", "top5")},
+        **{key: measured[key] for key in ("top1", "top1_interval", "top5", "top5_interval")},
         "videos": len(total.videos),
         **said,
         "members": [
-            {"member": name, "file": str(file), "weight": factor, "top1": summary(member)["top1"]}
+            {"member": name, "file": str(file), "weight": factor, "top1": accuracies(member)["top1"]}
             for name, file, factor, member in zip(names, files, factors, aligned, strict=True)
         ],
     }

@@ -57,7 +57,7 @@ def explain(
             "`gateshift models 'gs?_*'` lists them."
         )
     classes = network.classes or tuple(str(index) for index in range(len(logits)))
-    labels = best(logits, classes, top=5)
+    labels = best(logits, classes, top=5, temperature=network.temperature)
     if out is None:
         out = (Path(model) if Path(model).is_dir() else Path()) / "explain"
     verdict = f": {labels[0]['label']} ({labels[0]['probability']:.0%})" if labels else ""

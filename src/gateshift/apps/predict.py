@@ -17,6 +17,7 @@ from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.inference import Inference, infer, load_once
 from gateshift.errors import ConfigError, DataError
+from gateshift.evidence.calibration import softmax
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.weights import read_metadata
 
@@ -36,6 +37,9 @@ def predict(
     """Say what happens in each video; one that cannot be read has the reason under ``error``.
 
     Example: `gateshift predict runs/mine clip.mp4 more_clips/ "days/*/cam1.mkv"`
+
+    Probabilities are calibrated where the model is a run's: logits are divided by the ``temperature`` that
+    was fitted on its validation videos. It is null for other models, and their probabilities mean less.
 
     A model that was trained on optical flow takes folders with `flow_x` and `flow_y` in them, or datasets
     whose dataset.json names the flow.
@@ -85,7 +89,7 @@ def predict_with(
         {"video": video, "labels": [], "error": error} if error else {"video": video, **next(answers)}
         for video, error in videos
     ]
-    return {"predictions": predictions}
+    return {"predictions": predictions, "temperature": network.temperature}
 
 
 def predict_flow(
@@ -119,7 +123,7 @@ def predict_flow(
         ]
     if len(reasons) == len(predictions):
         raise reasons[0] if reasons else DataError("no path was given. Give folders that hold flow.")
-    return {"predictions": predictions}
+    return {"predictions": predictions, "temperature": network.temperature}
 
 
 def find_flow(path: Path) -> tuple[Annotations, list[VideoRecord]]:
@@ -184,7 +188,11 @@ def label_records(
     )
     labelled = []
     for answer in answers:
-        labels = [] if answer.logits is None else best(answer.logits, annotations.classes, top)
+        labels = (
+            []
+            if answer.logits is None
+            else best(answer.logits, annotations.classes, top, network.temperature)
+        )
         error = answer.error if labels or answer.error else "the network's output is not finite"
         labelled.append({"labels": labels, "error": error})
     return labelled
@@ -221,7 +229,9 @@ def _why_not(video: Path) -> str | None:
     return f"there is no file '{video}'. Give a video, a folder or a glob."
 
 
-def best(logits: np.ndarray, classes: Sequence[str], top: int) -> list[dict[str, Any]]:
+def best(
+    logits: np.ndarray, classes: Sequence[str], top: int, temperature: float | None = None
+) -> list[dict[str, Any]]:
     """Return the ``top`` likeliest labels, the likeliest first; none where a logit is not finite.
 
     >>> best(np.array([0.0, np.log(3.0)]), ["push", "pull"], top=1)
@@ -229,7 +239,6 @@ def best(logits: np.ndarray, classes: Sequence[str], top: int) -> list[dict[str,
     """
     if not np.isfinite(logits).all():
         return []
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = powers / powers.sum()
+    probabilities = softmax(logits.astype(np.float64) / (temperature or 1.0))
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [{"label": classes[index], "probability": float(probabilities[index])} for index in order]

@@ -16,13 +16,14 @@ from gateshift.apps.published import PUBLISHED, PublishedTable
 from gateshift.data.prepare import read_raw
 from gateshift.data.raw.records import Choices
 from gateshift.engine.device import pick_device, pick_precision
-from gateshift.engine.ensemble import add_up, align
 from gateshift.engine.inference import Inference
-from gateshift.engine.metrics import summary
 from gateshift.engine.pages import render_page
 from gateshift.engine.progress import console
-from gateshift.engine.scores import Scores
+from gateshift.engine.trial import recordings
 from gateshift.errors import ConfigError, DataError, GateshiftError, lookup
+from gateshift.evidence.ensemble import add_up, align
+from gateshift.evidence.metrics import summary
+from gateshift.evidence.scores import Scores
 from gateshift.models.released import released_weights
 from gateshift.writing import write_text
 
@@ -215,7 +216,8 @@ def member_scores(name: str, member: str, testing: HowTested) -> Scores:
 def measure(name: str, published: float, members: Mapping[str, Scores], complete: bool) -> dict[str, Any]:
     """Return one figure of the table beside what the sum of its members gives on a complete copy, or not."""
     aligned = align(list(members.items()))
-    measured = summary(add_up(aligned, [1.0] * len(aligned)))
+    total = add_up(aligned, [1.0] * len(aligned))
+    measured = summary(total, recordings(total))
     low, high = measured["top1_interval"]
     return {
         "name": name,

@@ -38,18 +38,28 @@ def grouped_split(
     one video goes to training. The same records, fraction and seed give the same split.
     """
     rng = np.random.default_rng(seed)
-    singly = ungrouped_classes(records)
+    names = groups_of(records)
     side: dict[str, bool] = {}  # group -> is it in validation; a group of several classes goes to one side
     val: set[int] = set()
-    for label, members in _by_label(records).items():
+    for members in _by_label(records).values():
         groups: dict[str, list[int]] = defaultdict(list)
         for i in members:
-            groups[records[i].video if label in singly else _group(records[i])].append(i)
+            groups[names[i]].append(i)
         chosen = _choose(groups, side, val_fraction * len(members), rng)
         side |= {group: group in chosen for group in groups}
         val.update(i for group in chosen for i in groups[group])
     train = tuple(record for i, record in enumerate(records) if i not in val)
     return train, tuple(record for i, record in enumerate(records) if i in val)
+
+
+def groups_of(records: Sequence[VideoRecord]) -> list[str]:
+    """Return the group of each record: its recording, as far as names tell, or else its video.
+
+    >>> groups_of([VideoRecord(f"Punch/v_Punch_{name}.avi", 0) for name in ("g08_c01", "g08_c02", "g09_c01")])
+    ['v_Punch_g08', 'v_Punch_g08', 'v_Punch_g09']
+    """
+    singly = ungrouped_classes(records)
+    return [record.video if record.label in singly else _group(record) for record in records]
 
 
 def ungrouped_classes(records: Sequence[VideoRecord]) -> frozenset[int]:

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 
 from gateshift.data.records import Annotations
 from gateshift.engine.config import TrainConfig
-from gateshift.engine.scores import Scores
 from gateshift.engine.trial import record_name
 from gateshift.errors import ScoresMismatch
+from gateshift.evidence.scores import Scores
 
 ADVICE = "`gateshift test TEACHER DATA --split train --save-scores F.npz` writes the scores of all of them."
 

@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.learner import Learner
-from gateshift.engine.metrics import summary
 from gateshift.engine.progress import console
 from gateshift.engine.run import Position
-from gateshift.engine.scores import Scores
 from gateshift.engine.waiting import SECONDS, waiting_advice
+from gateshift.evidence.calibration import fit_temperature
+from gateshift.evidence.metrics import accuracies
+from gateshift.evidence.scores import Scores
 from gateshift.models.weights import save_weights
 
 
@@ -20,7 +21,7 @@ def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
     """Log the epoch, keep its weights if they are the best so far, save the state."""
     config = learner.config
     loss_sum, right, clips = position.totals
-    val = summary(scores)
+    val = accuracies(scores)
     val_loss = mean_loss(scores)
     row = {
         "epoch": position.epoch + 1,
@@ -41,6 +42,7 @@ def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
         position.best = [val["top1"], -val_loss]
         if learner.accelerator.is_main_process:
             scores.save(learner.run.scores)
+            learner.kept.temperature = fit_temperature(scores)
             save_weights(
                 learner.kept,
                 learner.run.weights,

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gateshift.engine.learner import Learner
 from gateshift.engine.run import Position
-from gateshift.engine.scores import Scores
 from gateshift.engine.trial import record_name
 from gateshift.errors import FaultError
+from gateshift.evidence.scores import Scores
 
 LEAST_SCALE = 2.0**-10  # of float16's gradients: below it they were infinite 26 times more than not
 MOST_NAMES = 8  # of videos, in a message

@@ -129,6 +129,7 @@ def infer(
     label_swaps: Mapping[int, int],
     stop_at_error: bool = False,
     kept: KeptAnswers | None = None,
+    each_view: bool = False,
 ) -> list[Answer]:
     """Return an answer for each of the ``total`` videos, in their order and in every process.
 
@@ -144,6 +145,7 @@ def infer(
         label_swaps: class index -> class index of the mirrored video, in both directions.
         stop_at_error: give up after the first unreadable video; the answers are then not complete.
         kept: answers on disk, which are taken from there and added to.
+        each_view: leave the logits of the views apart, (V, K) in place of their mean.
 
     Raises:
         FaultError: a process that decodes died.
@@ -165,7 +167,7 @@ def infer(
     ):
         bar.advance(len(known))
         for indices, labels, views, errors in batches:
-            logits = iter(() if views is None else _mean_over_views(network, views, how, flipped, mirror))
+            logits = iter(() if views is None else _ask(network, views, how, flipped, mirror, each_view))
             answers += [
                 Answer(index, label, None if error else next(logits), error)
                 for index, label, error in zip(indices, labels, errors, strict=True)
@@ -229,10 +231,18 @@ def clips_at_once(how: Inference, clips: Tensor) -> int:
     return max(1, min(how.batch_size, CPU_PIXELS // (num_frames * height * width)))
 
 
-def _mean_over_views(
-    network: VideoClassifier, views: Tensor, how: Inference, flipped: Sequence[bool], mirror: list[int]
+def _ask(
+    network: VideoClassifier,
+    views: Tensor,
+    how: Inference,
+    flipped: Sequence[bool],
+    mirror: list[int],
+    each_view: bool,
 ) -> np.ndarray:
-    """Return what the network says of n videos, from views (n, V, T, 3, S, S), the mean over V: (n, K)."""
+    """Return what the network says of n videos, from views (n, V, T, 3, S, S).
+
+    That is the mean over V, (n, K), or of each view, (n, V, K).
+    """
     clips = views.flatten(0, 1)
     parts = [
         network(normalize(part.to(how.device, non_blocking=True), network.input_spec))
@@ -242,4 +252,5 @@ def _mean_over_views(
     if how.average == "softmax":
         said = said.softmax(dim=-1)
     mirrored = torch.tensor(list(flipped), device=how.device)[:, None]  # (V, 1)
-    return torch.where(mirrored, said[..., mirror], said).mean(dim=1).cpu().numpy()
+    said = torch.where(mirrored, said[..., mirror], said)
+    return (said if each_view else said.mean(dim=1)).cpu().numpy()

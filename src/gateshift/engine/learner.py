@@ -26,10 +26,10 @@ from gateshift.engine.objective import Objective, build_objective
 from gateshift.engine.optim import build_optimizer
 from gateshift.engine.processes import require_shares, share_buffers, share_dropout, share_network
 from gateshift.engine.run import Position, Run
-from gateshift.engine.scores import Scores
 from gateshift.engine.trial import score, score_readable
 from gateshift.engine.unwatched import Unwatched
 from gateshift.errors import DataError, WeightsError
+from gateshift.evidence.scores import Scores
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.registry import create_model
 from gateshift.models.temporal_options import parse_options

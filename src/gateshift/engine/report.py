@@ -14,13 +14,14 @@ import numpy as np
 from gateshift.data.annotations import read_annotations
 from gateshift.data.records import Annotations
 from gateshift.engine.curves import curves_of, data_wait, read_log, read_rows
-from gateshift.engine.metrics import summary
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.run import BAD_VIDEOS
-from gateshift.engine.scores import Scores
+from gateshift.engine.trial import recordings
 from gateshift.engine.waiting import waiting_advice
 from gateshift.engine.worst_clips import worst_clips
 from gateshift.errors import DataError
+from gateshift.evidence.metrics import summary
+from gateshift.evidence.scores import Scores
 from gateshift.writing import write_text
 
 MOST_CLASSES_IN_TABLE = 40  # a confusion matrix of more is drawn as a picture, without numbers
@@ -51,7 +52,7 @@ def page_values(run_dir: Path) -> dict[str, Any]:
     """Return all that the template shows."""
     log = read_log(run_dir)
     scores = Scores.load(run_dir / "val_scores.npz")
-    measured = summary(scores)
+    measured = summary(scores, recordings(scores))
     annotations = _read_lists(run_dir)
     gates = run_dir / "explain" / "gates.png"
     return {

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ from gateshift.data.folders import find_splits
 from gateshift.data.lists import find_lists
 from gateshift.data.locate import locate
 from gateshift.data.records import Annotations, VideoRecord
+from gateshift.engine.audit import audit as audited
+from gateshift.engine.audit import require_one_view
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.edition import require_same_edition
 from gateshift.engine.inference import Inference, load_once
-from gateshift.engine.metrics import summary
-from gateshift.engine.trial import Trial, record_name, score
+from gateshift.engine.trial import Trial, record_name, recordings, score
 from gateshift.errors import ConfigError, DataError
+from gateshift.evidence.calibration import calibration, cooled
+from gateshift.evidence.coverage import selective_accuracy
+from gateshift.evidence.metrics import summary
+from gateshift.evidence.scores import Scores
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.input_size import require_size
 from gateshift.spec import InputSpec
@@ -40,14 +45,16 @@ def test(
     device: str = "auto",
     precision: str = "auto",
     save_scores: Path | None = None,
+    audit: bool = False,
 ) -> dict[str, Any]:
     """Measure a model on a dataset: accuracy, per class and over all, and the confusion matrix.
 
     Example: `gateshift test runs/mine my_videos --clips 2 --crops 3 --save-scores mine.npz`
 
     Classes of the data and of the model are matched by name; the data may hold only some of them. What the
-    network says of a video is the mean over its views (clips x crops). Top-1 comes with its 95 % interval.
-    With --save-scores, a test that was stopped goes on where it was when the same command is given again.
+    network says of a video is the mean over its views (clips x crops). Accuracies come with 95 % intervals,
+    of resampled videos, or recordings where names tell which videos were cut from one. With --save-scores, a
+    test that was stopped goes on where it was when the same command is given again.
 
     Args:
         model: a run directory, a weights file, or the name of published weights.
@@ -64,6 +71,14 @@ def test(
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, float32, bfloat16 or float16; auto is bfloat16 on CUDA and float32 elsewhere.
         save_scores: where to write the scores of every video (.npz), for `ensemble`.
+        audit: test also what was shuffled, reversed, frozen, mirrored, made grey and cropped elsewhere, and
+            say what share of the accuracy needs the order of frames, and which classes.
+
+    Returns:
+        ``top1``, ``top5``, ``mean_class_accuracy`` and ``top1_interval`` and so on of each; ``per_class``,
+        ``confusion``, ``videos``, ``views`` and ``recordings``, how many of them; ``calibration``, of
+        confidences: ``ece``, ``bins`` and, of a run, ``ece_calibrated`` at its ``temperature``; ``coverage``:
+        ``accuracy`` of the surest videos; ``audit``, see `gateshift.engine.audit`.
 
     Raises:
         DataError: the data has no such split, or classes that the model does not know.
@@ -76,8 +91,24 @@ def test(
     trial = plan_trial(
         model, data, how, clips=clips, crops=crops, full_resolution=full_resolution, split=split, size=size
     )
+    if audit:
+        require_one_view(trial)
     scores = trial.run(Path(save_scores) if save_scores else None)
-    return {**summary(scores), "videos": len(scores.videos), "views": len(trial.views.flipped)}
+    answer = {**evidence_of(scores, trial.model.temperature), "views": len(trial.views.flipped)}
+    return answer | ({"audit": audited(trial)} if audit else {})
+
+
+def evidence_of(scores: Scores, temperature: float | None = None) -> dict[str, Any]:
+    """Return what scores say of a network: accuracies, their intervals, whether to believe its confidence."""
+    groups = recordings(scores)
+    calibrated = {"ece_calibrated": calibration(cooled(scores, temperature))["ece"]} if temperature else {}
+    return {
+        **summary(scores, groups),
+        "videos": len(scores.videos),
+        "recordings": len(set(groups)),
+        "calibration": {**calibration(scores), **calibrated, "temperature": temperature},
+        "coverage": [asdict(answered) for answered in selective_accuracy(scores)],
+    }
 
 
 def plan_trial(

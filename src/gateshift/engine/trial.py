@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,11 @@ from gateshift.data.flow_folder import flow_name
 from gateshift.data.records import VideoRecord
 from gateshift.data.remote import join
 from gateshift.data.shards import find_place
+from gateshift.data.splitting import groups_of
 from gateshift.engine.inference import AVERAGES, Answer, Inference, Unreadable, infer
 from gateshift.engine.kept_answers import KeptAnswers
-from gateshift.engine.scores import Scores
 from gateshift.errors import VideoError, WeightsError
+from gateshift.evidence.scores import Scores
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.download import file_sha256
 
@@ -145,7 +147,7 @@ def score(
     for answer in answers:
         if answer.error:
             raise VideoError(answer.error)
-    return _as_scores(answers, model, views, how)
+    return as_scores(answers, model, views, how)
 
 
 def score_readable(
@@ -154,10 +156,11 @@ def score_readable(
     """Return what ``score`` does of the videos that can be read, perhaps none, and the others."""
     answers = infer(model, views, len(views.records), how, flipped=views.flipped, label_swaps=label_swaps)
     bad = [Unreadable(answer.index, answer.error) for answer in answers if answer.error]
-    return _as_scores([answer for answer in answers if not answer.error], model, views, how), bad
+    return as_scores([answer for answer in answers if not answer.error], model, views, how), bad
 
 
-def _as_scores(answers: Sequence[Answer], model: VideoClassifier, views: EvalViews, how: Inference) -> Scores:
+def as_scores(answers: Sequence[Answer], model: VideoClassifier, views: EvalViews, how: Inference) -> Scores:
+    """Return the scores of videos, each of which has an answer."""
     logits = [answer.logits for answer in answers if answer.logits is not None]
     return Scores(
         videos=tuple(record_name(views.records[answer.index]) for answer in answers),
@@ -183,6 +186,15 @@ def record_name(record: VideoRecord) -> str:
         return record.video
     end = "" if record.end_frame is None else record.end_frame
     return f"{record.video}[{record.start_frame}:{end}]"
+
+
+def recordings(scores: Scores) -> list[str]:
+    """Return the recording of each video of ``scores``, as far as names tell; parts of a video share one."""
+    within = re.compile(r"\[[^\[\]]*:[^\[\]]*\]$")  # as record_name writes it
+    names = [within.sub("", video) for video in scores.videos]
+    return groups_of(
+        [VideoRecord(name, int(label)) for name, label in zip(names, scores.labels, strict=True)]
+    )
 
 
 def _require_finite(scores: Scores, how: Inference) -> None:

@@ -11,9 +11,9 @@ from gateshift.data.dataset import views_of
 from gateshift.data.opening import open_record
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.pages import data_uri
-from gateshift.engine.scores import Scores
 from gateshift.engine.trial import record_name
 from gateshift.errors import VideoError
+from gateshift.evidence.scores import Scores
 from gateshift.spec import InputSpec
 
 WORST_CLIPS = 12

@@ -68,6 +68,7 @@ class VideoClassifier(nn.Module):
         self.insertion_points = insertion_points
         self.classes: tuple[str, ...] | None = None
         self.label_swaps: tuple[tuple[str, str], ...] = ()  # classes that a mirror image exchanges
+        self.temperature: float | None = None  # by which logits are divided for calibrated probabilities
         self.backbone = backbone
         self.dropout = nn.Dropout(spec.dropout)
         self.head = nn.Linear(num_features, spec.num_classes)

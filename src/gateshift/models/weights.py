@@ -52,6 +52,7 @@ def load(model: str | Path, num_segments: int | None = None) -> VideoClassifier:
     classifier.input_spec = input_spec
     classifier.classes = None if classes is None else tuple(classes)
     classifier.label_swaps = label_swaps
+    classifier.temperature = metadata.get("temperature")  # older files have none
     return classifier.eval()
 
 

@@ -49,6 +49,7 @@ def save_weights(
         "model": asdict(model.spec),
         "classes": model.classes,
         "label_swaps": model.label_swaps,
+        "temperature": model.temperature,
         "input_spec": model.input_spec.to_json(),
         "recipe": recipe,
         "accuracy": dict(accuracy or {}),

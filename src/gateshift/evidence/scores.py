@@ -109,14 +109,7 @@ class Scores:
             raise ScoresMismatch(
                 f"cannot add {self.kind} and {other.kind}. Test both models with the same --average."
             )
-        other = other.in_order_of(self)
-        wrong = np.flatnonzero(self.labels != other.labels)
-        if wrong.size:
-            raise ScoresMismatch(
-                f"the scores disagree on the label of {wrong.size} of {len(self.videos)} videos: "
-                f"{_examples([self.videos[i] for i in wrong])}. Test both models on the same lists."
-            )
-        return replace(self, logits=self.logits + other.logits)
+        return replace(self, logits=self.logits + other.same_videos_as(self).logits)
 
     def scaled(self, weight: float) -> "Scores":
         """Return the scores with every logit times ``weight``."""
@@ -126,6 +119,21 @@ class Scores:
         """Return the scores of some videos, chosen by (M,) booleans."""
         videos = tuple(self.videos[index] for index in np.flatnonzero(chosen))
         return replace(self, videos=videos, labels=self.labels[chosen], logits=self.logits[chosen])
+
+    def same_videos_as(self, other: "Scores") -> "Scores":
+        """Return the same scores in the order of ``other``, which must have the same labels.
+
+        Raises:
+            ScoresMismatch: the videos, classes or labels are not the same.
+        """
+        ordered = self.in_order_of(other)
+        wrong = np.flatnonzero(other.labels != ordered.labels)
+        if wrong.size:
+            raise ScoresMismatch(
+                f"the scores disagree on the label of {wrong.size} of {len(self.videos)} videos: "
+                f"{_examples([other.videos[i] for i in wrong])}. Test both models on the same lists."
+            )
+        return ordered
 
     def in_order_of(self, other: "Scores") -> "Scores":
         """Return the same scores with videos and classes in the order of ``other``.
@@ -152,7 +160,7 @@ def _positions(kind: str, wanted: tuple[str, ...], given: tuple[str, ...]) -> np
     missing, extra = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing or extra:
         raise ScoresMismatch(
-            f"cannot add scores of different {kind}: {len(missing)} only in the first file"
+            f"the scores are of different {kind}: {len(missing)} only in the first file"
             f"{_examples(missing, ' (', ')')}, {len(extra)} only in the other{_examples(extra, ' (', ')')}. "
             "Test both models on the same data."
         )

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gateshift.engine.scores import Scores
 from gateshift.errors import ConfigError, DataError, ScoresMismatch
+from gateshift.evidence.scores import Scores
 
 PULL = 1e-4  # towards 1: where the fit has no other reason, weights stay equal, and they never run off
 SMALLEST = 1e-12  # probability that a loss is taken of

@@ -1,0 +1,1 @@
+"""What networks said of videos, and how far to believe what follows from it."""
