@@ -16,7 +16,7 @@ from gateshift.engine.config import TrainConfig
 from gateshift.engine.early_stopping import best_epoch
 from gateshift.engine.report import mistaken_for, write_report
 from gateshift.engine.run import LOG_COLUMNS
-from gateshift.engine.worst_clips import worst_clips
+from gateshift.engine.worst_clips import Films, worst_clips
 from gateshift.errors import DataError
 from gateshift.evidence.scores import Scores
 from videos import write_video
@@ -68,6 +68,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.references += [value for name, value in attributes if name in ("src", "href")]
+        styles = [value for name, value in attributes if name == "style"]
+        self.references += [found for style in styles for found in re.findall(r"url\(([^)]*)\)", style)]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -113,7 +115,9 @@ def test_page_holds_numbers_curves_classes_and_clips(page):
         assert part in text
     assert page.tags.count("polyline") == 8  # training and validation twice, and four alone
     assert page.tags.count("circle") == 7 * 3  # this log is of a version that did not count the waiting
-    assert len([image for image in page.references if image.startswith("data:image/jpeg")]) == 1
+    assert (
+        len([image for image in page.references if image.startswith("data:image/jpeg")]) == 2
+    )  # worst, and suspect
     assert "video 1.mp4" in text  # damaged: its reason stands in place of its frames
 
 
@@ -155,7 +159,7 @@ def test_what_is_no_run_is_refused(tmp_path, name):
 
 def test_worst_clips_come_first(tmp_path):
     scores = Scores.load(write_run(tmp_path) / "val_scores.npz")
-    clips = worst_clips(scores, None, most=5)
+    clips = worst_clips(scores, Films(None), most=5)
     losses = [clip.loss for clip in clips]
     assert losses == sorted(losses, reverse=True)
     assert clips[0].loss == pytest.approx(-np.log(clips[0].label_probability))

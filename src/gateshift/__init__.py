@@ -28,6 +28,7 @@ PUBLIC = {  # public name -> "module:name"; the commands have the names of these
     "predict": "gateshift.apps.predict:predict",
     "prepare": "gateshift.apps.prepare:prepare",
     "recipes": "gateshift.engine.recipes:recipes",
+    "report": "gateshift.apps.report:report",
     "reproduce": "gateshift.apps.reproduce:reproduce",
     "save_weights": "gateshift.models.weights_file:save_weights",
     "show": "gateshift.apps.show:show",

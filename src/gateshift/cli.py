@@ -20,6 +20,7 @@ COMMANDS = {  # name -> (module:function, one line of help)
     "find-lr": ("gateshift.apps.find_lr:find_lr", "propose a learning rate, by steps with ever larger ones"),
     "show": ("gateshift.apps.show:show", "augmented training clips to look at, beside their frames"),
     "test": ("gateshift.engine.test:test", "accuracy over clips and crops, per class, confusion matrix"),
+    "report": ("gateshift.apps.report:report", "one page of what a run came to, beside another one"),
     "reproduce": (
         "gateshift.apps.reproduce:reproduce",
         "the published table beside what the released weights give here",

@@ -171,6 +171,13 @@ def percent_or_dash(fraction: float | None) -> str:
     return "-" if fraction is None else percent(fraction)
 
 
+def report_table(answer: Answer) -> list[Any]:
+    """Show the accuracy, what sets it apart from the baseline, and where the page is."""
+    beside = [f"beside {answer['baseline']}: {answer['verdict']}"] if "verdict" in answer else []
+    top1 = percent_with_interval(answer, "top1")
+    return [f"top-1 {top1} on {answer['videos']} videos", *beside, f"page {answer['page']}"]
+
+
 def find_lr_table(answer: Answer) -> list[Any]:
     """Show some of the steps, and the rate that is proposed."""
     every = max(len(answer["steps"]) // 12, 1)
@@ -456,5 +463,6 @@ TABLES: Mapping[str, Callable[[Answer], list[Any]]] = {
     "models": models_table,
     "datasets": datasets_table,
     "recipes": recipes_table,
+    "report": report_table,
     "reproduce": reproduce_table,
 }

@@ -15,6 +15,7 @@ from gateshift.data.locate import locate
 from gateshift.data.shapes import generate
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES, choose_recipe
+from gateshift.engine.run import RUN_SCORES
 from gateshift.engine.test import test
 from gateshift.engine.train import train
 from gateshift.engine.trial import recordings
@@ -207,7 +208,7 @@ def measure_accuracy(run: Path, data: Path, split: str, settings: Mapping[str, A
         )
         videos = found["videos"]
     else:
-        val = Scores.load(run / "val_scores.npz")
+        val = Scores.load(run / RUN_SCORES)
         found, videos = summary(val, recordings(val)), len(val.videos)
     return {
         "top1": found["top1"],

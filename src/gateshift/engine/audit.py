@@ -14,7 +14,7 @@ from gateshift.engine.inference import infer
 from gateshift.engine.trial import Trial, as_scores, recordings
 from gateshift.errors import ConfigError, VideoError
 from gateshift.evidence.metrics import accuracies, accuracy_intervals, among_best
-from gateshift.evidence.paired import compare_scores
+from gateshift.evidence.paired import chance_text, compare_scores
 from gateshift.evidence.scores import Scores
 
 ROUNDING = 1e-5  # of the largest logit: what adding frames up in another order changes
@@ -130,7 +130,7 @@ def judge_order(top1: float, checks: dict[str, dict[str, Any]], largest: float) 
     elif not (shuffled["is_sure"] and lost) and not (backward["is_sure"] and backward["change"] < 0):
         said = (
             "It does not use motion: out of order, frames are recognised as well, as far as "
-            f"these videos tell ({points(shuffled)} points, p = {shuffled['chance']:.2g})."
+            f"these videos tell ({points(shuffled)} points, {chance_text(shuffled['chance'])})."
         )
     else:
         said = (

@@ -13,18 +13,34 @@ import numpy as np
 
 from gateshift.data.annotations import read_annotations
 from gateshift.data.records import Annotations
+from gateshift.engine.confidence_charts import coverage_chart, reliability_chart
 from gateshift.engine.curves import curves_of, data_wait, read_log, read_rows
 from gateshift.engine.pages import data_uri, render_page
-from gateshift.engine.run import BAD_VIDEOS
+from gateshift.engine.run import BAD_VIDEOS, RUN_SCORES
 from gateshift.engine.trial import recordings
 from gateshift.engine.waiting import waiting_advice
-from gateshift.engine.worst_clips import worst_clips
-from gateshift.errors import DataError
-from gateshift.evidence.metrics import summary
+from gateshift.engine.worst_clips import Films, worst_clips
+from gateshift.errors import DataError, WeightsError
+from gateshift.evidence.calibration import calibration, cooled, reliability
+from gateshift.evidence.confusion import class_order, most_confused
+from gateshift.evidence.coverage import selective_accuracy
+from gateshift.evidence.label_errors import find_label_errors
+from gateshift.evidence.metrics import accuracies, summary
+from gateshift.evidence.paired import class_gains, compare_scores
 from gateshift.evidence.scores import Scores
+from gateshift.models.weights_file import read_metadata
 from gateshift.writing import write_text
 
+TRUSTED = 0.5  # top-1 below which a network is in no place to doubt labels
 MOST_CLASSES_IN_TABLE = 40  # a confusion matrix of more is drawn as a picture, without numbers
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Another network's scores of the same videos, and what the page calls it."""
+
+    name: str
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -37,32 +53,47 @@ class Cell:
     share: float  # of the videos of its true class
 
 
-def write_report(run_dir: Path) -> Path:
-    """Write ``report.html`` into a run directory from what the run left there; return its path.
+def write_report(run_dir: Path, baseline: Baseline | None = None, path: Path | None = None) -> Path:
+    """Write the page of a run from what it left in its directory; return its path.
+
+    Args:
+        run_dir: the run.
+        baseline: another network's scores of the same videos.
+        path: the page; ``report.html`` in the run directory without.
 
     Raises:
         DataError: the directory holds no run, or one that has not finished an epoch.
+        ScoresMismatch: the baseline is of other videos.
     """
-    path = run_dir / "report.html"
-    write_text(path, render_page("report.html.j2", page_values(run_dir)))
+    path = path or run_dir / "report.html"
+    write_text(path, render_page("report.html.j2", page_values(run_dir, baseline)))
     return path
 
 
-def page_values(run_dir: Path) -> dict[str, Any]:
-    """Return all that the template shows."""
+def write_scores_report(file: Path, baseline: Baseline | None, path: Path) -> Path:
+    """Write the page of a score file, of which no run is known; return its path.
+
+    Raises:
+        DataError: the file holds no scores.
+        ScoresMismatch: the baseline is of other videos.
+    """
+    values = score_values(Scores.load(file), None, baseline) | {"title": file.stem, "of_run": False}
+    write_text(path, render_page("report.html.j2", values))
+    return path
+
+
+def page_values(run_dir: Path, baseline: Baseline | None = None) -> dict[str, Any]:
+    """Return all that the template shows of a run."""
     log = read_log(run_dir)
-    scores = Scores.load(run_dir / "val_scores.npz")
-    measured = summary(scores, recordings(scores))
     annotations = _read_lists(run_dir)
     gates = run_dir / "explain" / "gates.png"
+    scores = Scores.load(run_dir / RUN_SCORES)
     return {
+        **score_values(scores, annotations, baseline, run_temperature(run_dir)),
         **described_run(run_dir),
         **curves_of(run_dir, log),
-        "measured": measured,
-        "num_videos": len(scores.videos),
+        "of_run": True,
         "num_train": len(annotations.splits.get("train", ())) if annotations else None,
-        "classes": scores.classes,
-        "likeliest_class": max(row["videos"] for row in measured["per_class"]) / len(scores.videos),
         "epochs": len(log),
         "seconds": sum(row["seconds"] for row in log),
         "clips_per_second": float(np.median([row["clips_per_second"] for row in log])) if log else 0.0,
@@ -70,11 +101,73 @@ def page_values(run_dir: Path) -> dict[str, Any]:
         "waiting_advice": waiting_advice(data_wait(log)),
         "bad_videos": read_rows(run_dir / BAD_VIDEOS),
         "duration": duration,
+        "gates": data_uri(gates.read_bytes(), "image/png") if gates.is_file() else None,
+    }
+
+
+def score_values(
+    scores: Scores,
+    annotations: Annotations | None,
+    baseline: Baseline | None = None,
+    temperature: float | None = None,
+) -> dict[str, Any]:
+    """Return what the template shows of scores."""
+    measured = summary(scores, recordings(scores))
+    suspects = find_label_errors(scores, temperature) if measured["top1"] >= TRUSTED else []
+    order, films = class_order(measured["confusion"]), Films(annotations)
+    return {
+        **confidence_values(scores, temperature),
+        "measured": measured,
+        "num_videos": len(scores.videos),
+        "classes": scores.classes,
+        "likeliest_class": max(row["videos"] for row in measured["per_class"]) / len(scores.videos),
         "cells": confusion_cells(measured["confusion"]),
         "as_table": len(scores.classes) <= MOST_CLASSES_IN_TABLE,
+        "place_of": {label: place for place, label in enumerate(order)},
         "mistaken_for": mistaken_for(measured["confusion"], scores.classes),
-        "worst": worst_clips(scores, annotations),
-        "gates": data_uri(gates.read_bytes(), "image/png") if gates.is_file() else None,
+        "confused": most_confused(measured["confusion"], scores.classes),
+        "worst": worst_clips(scores, films),
+        "suspects": [(suspect, films.of(suspect.video)) for suspect in suspects],
+        "beside": beside(scores, baseline) if baseline else None,
+    }
+
+
+def run_temperature(run_dir: Path) -> float | None:
+    """Return the temperature of a run's weights; None where they have none or are gone."""
+    try:
+        return read_metadata(run_dir / "weights.safetensors").get("temperature")
+    except WeightsError:
+        return None
+
+
+def confidence_values(scores: Scores, temperature: float | None) -> dict[str, Any]:
+    """Return what the template shows of a network's confidence, as it is and at its temperature."""
+    kinds = {"as it is": scores}
+    if temperature:
+        kinds["calibrated"] = cooled(scores, temperature)
+    return {
+        "ece": {name: calibration(of)["ece"] for name, of in kinds.items()},
+        "temperature": temperature,
+        "reliability": reliability_chart({name: reliability(of) for name, of in kinds.items()}),
+        "coverage": coverage_chart(
+            selective_accuracy(kinds.get("calibrated", scores), tuple(np.linspace(0.05, 1, 39)))
+        ),
+    }
+
+
+def beside(scores: Scores, baseline: Baseline) -> dict[str, Any]:
+    """Return what the template shows of a run beside a baseline.
+
+    Raises:
+        ScoresMismatch: the baseline is of other videos.
+    """
+    found = compare_scores(scores, baseline.scores, recordings(scores))
+    return {
+        "name": baseline.name,
+        "found": found,
+        "verdict": found.verdict(),
+        "top1": accuracies(baseline.scores)["top1"],
+        "gains": class_gains(scores, baseline.scores),
     }
 
 

@@ -34,6 +34,7 @@ LOG_COLUMNS = (
     "data_wait",
     "left_out",
 )
+RUN_SCORES = "val_scores.npz"
 BAD_VIDEOS = "bad_videos.csv"
 BAD_VIDEO_COLUMNS = ("video", "split", "epoch", "reason")
 GATES = "gates.csv"
@@ -86,7 +87,7 @@ class Run:
     @property
     def scores(self) -> Path:
         """Validation scores of the best weights."""
-        return self.dir / "val_scores.npz"
+        return self.dir / RUN_SCORES
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
         """Write the tables and all that a resume needs; a kill leaves the state before or this one.

@@ -51,11 +51,21 @@ class Comparison:
         'no difference that chance would not make: 2.0 points (-1.0 to 5.0), p = 0.50'
         """
         low, high = (f"{100 * end:.1f}" for end in self.gain_interval)
-        chance = f"{self.chance:.2f}" if self.chance >= 0.01 else f"{self.chance:.1g}"
-        figures = f"{100 * self.gain:.1f} points ({low} to {high}), p = {chance}"
+        figures = f"{100 * self.gain:.1f} points ({low} to {high}), {chance_text(self.chance)}"
         if not self.is_sure:
             return f"no difference that chance would not make: {figures}"
         return f"{'better' if self.gain > 0 else 'worse'}: {figures}"
+
+
+def chance_text(chance: float) -> str:
+    """Return a chance as people write it.
+
+    >>> chance_text(0.5034), chance_text(0.00042), chance_text(0.0)
+    ('p = 0.50', 'p = 0.0004', 'p < 1e-16')
+    """
+    if chance < 1e-16:
+        return "p < 1e-16"
+    return f"p = {chance:.2f}" if chance >= 0.01 else f"p = {chance:.1g}"
 
 
 def compare_scores(scores: Scores, baseline: Scores, groups: Sequence[str] | None = None) -> Comparison:
@@ -100,3 +110,33 @@ def mcnemar(only_one: int, only_other: int) -> float:
         ways = ways * (total - count) // (count + 1)
         tail += ways
     return min(1.0, 2 * tail / 2**total)
+
+
+@dataclass(frozen=True)
+class ClassGain:
+    """One class under two networks, by accuracies as fractions."""
+
+    name: str
+    videos: int
+    accuracy: float
+    baseline: float
+
+    @property
+    def gain(self) -> float:
+        """What the network has over the baseline."""
+        return self.accuracy - self.baseline
+
+
+def class_gains(scores: Scores, baseline: Scores) -> list[ClassGain]:
+    """Return the classes that there are videos of, the one that gains most first (the paper's poster).
+
+    Raises:
+        ScoresMismatch: the videos, classes or labels are not the same.
+    """
+    own, other = among_best(scores, 1), among_best(baseline.same_videos_as(scores), 1)
+    gains = [
+        ClassGain(name, int(of.sum()), float(own[of].mean()), float(other[of].mean()))
+        for label, name in enumerate(scores.classes)
+        if (of := scores.labels == label).any()
+    ]
+    return sorted(gains, key=lambda row: (-row.gain, row.name))
