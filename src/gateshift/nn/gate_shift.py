@@ -65,6 +65,7 @@ class GateShift(nn.Module):
         self.interleave = interleave
         self.gate_function = _known(gate)
         self.fast = False  # see use_fast_gates
+        self.closed = False  # see closing
         self.norm = nn.BatchNorm3d(channels)
         self.gate = nn.Conv3d(channels, 2, kernel_size=3, padding=1, groups=2)  # one gate per half
         nn.init.zeros_(self.gate.weight)
@@ -119,6 +120,7 @@ class GateShiftFuse(nn.Module):
         self.interleave = interleave
         self.gate_function = _known(gate)
         self.fast = False  # see use_fast_gates
+        self.closed = False  # see closing
         self.num_gated = count_gated(channels, channel_ratio)
         self.norm = nn.BatchNorm3d(self.num_gated)
         self.gate = nn.Conv3d(self.num_gated, 2, kernel_size=3, padding=1, groups=2)  # starts open
@@ -201,7 +203,7 @@ def _known(gate: str) -> str:
 
 def _gates(x: Tensor, module: GateShift | GateShiftFuse) -> Tensor:
     """Return f(gate(relu(norm(x)))) of frames (B*T, C, H, W) as (B, 2, T, H, W), f the module's of GATES."""
-    bound = GATES[module.gate_function]
+    bound = torch.zeros_like if module.closed else GATES[module.gate_function]
     if not module.fast:
         clips = to_clips(x, module.num_segments).contiguous()
         return bound(module.gate(module.norm(clips).relu()))

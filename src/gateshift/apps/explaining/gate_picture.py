@@ -41,12 +41,12 @@ def draw_gates(frames: np.ndarray, rows: Sequence[GateRow], title: str) -> Image
     _draw_row(sheet, draw, HEAD + MARGIN, lines, pictures)
     for i, row in enumerate(rows, start=1):
         scale = max(float(np.abs(row.gates).max()), FULL_COLOUR_FROM)
-        tinted = [_tint(picture, plane / scale) for picture, plane in zip(pictures, row.gates, strict=True)]
+        tinted = [tint(picture, plane / scale) for picture, plane in zip(pictures, row.gates, strict=True)]
         _draw_row(sheet, draw, HEAD + MARGIN + i * (cell + GAP), row.label, tinted)
     return sheet
 
 
-def _tint(picture: Image.Image, plane: np.ndarray) -> Image.Image:
+def tint(picture: Image.Image, plane: np.ndarray) -> Image.Image:
     """Lay a plane (h, w) in -1..1 over a frame that is turned grey and pale."""
     grey = np.asarray(picture.convert("L"), dtype=np.float32)[..., None] * 0.45 + 140
     strength = np.asarray(
@@ -55,6 +55,21 @@ def _tint(picture: Image.Image, plane: np.ndarray) -> Image.Image:
     colour = np.where(strength > 0, POSITIVE, NEGATIVE)
     opacity = 0.9 * np.abs(strength).clip(0, 1)
     return Image.fromarray((grey + (colour - grey) * opacity).clip(0, 255).astype(np.uint8))
+
+
+def write_text(
+    sheet: Image.Image,
+    place: tuple[int, int],
+    text: str,
+    ink: tuple[int, int, int],
+    width: int,
+    size: int = 13,
+) -> None:
+    """Write one line, cut short where it would be wider than ``width`` pixels."""
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    while draw.textlength(text, font) > width and len(text) > 1:
+        text = text[:-2].rstrip() + "…"
+    draw.text(place, text, ink, font)
 
 
 def _draw_row(
@@ -77,7 +92,7 @@ def _write_head(sheet: Image.Image, draw: ImageDraw.ImageDraw, title: str) -> No
     font = ImageFont.load_default(13)
     for text, picture in (
         ("gate below 0", None),
-        ("", _tint(white, level)),
+        ("", tint(white, level)),
         ("above 0: the features there move to the neighbouring frame; grey: they stay", None),
     ):
         if picture is not None:

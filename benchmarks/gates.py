@@ -1,0 +1,150 @@
+"""Whether the gates of a network look at what moves, and what it is without them.
+
+    python benchmarks/gates.py runs/demo/gsm --without runs/demo/tsn
+
+Draws videos of the embedded dataset with shapes and backgrounds that no training shows, of which it knows which
+pixels move. For each gate-shift module: the mean size of its gates on what moves, and on the rest, and how
+they stand apart over the videos. Then the accuracy of the network as it is, with all its gates closed, and of
+the network that never had any. A table goes to stderr, JSON to stdout.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gateshift.data.dataset import as_clip
+from gateshift.data.sampling import test_clips
+from gateshift.data.shapes import CLASSES, render
+from gateshift.data.transforms import EvalTransform, normalize, stack_frames
+from gateshift.engine.gate_statistics import gate_modules, looking_at_gates
+from gateshift.evidence.intervals import bootstrap, wilson_interval
+from gateshift.models.classifier import VideoClassifier
+from gateshift.models.weights import load
+from gateshift.nn import closing
+
+SEED = 2_000_003  # of videos that are in no split
+SHOWS = 0.5  # share of a gate's place that must move to count as such
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure what the arguments ask for; return what is printed."""
+    options = parse(arguments)
+    network, without = load(options.model), load(options.without)
+    sizes: dict[str, list[tuple[float, float]]] = {name: [] for name in gate_modules(network)}
+    right: dict[str, list[bool]] = {"as it is": [], "all gates closed": [], "without gates": []}
+    for number in range(options.videos):
+        for label, name in enumerate(CLASSES):
+            rng = np.random.default_rng((SEED, number, CLASSES.index(name) // 2))
+            frames, masks = render(name, rng, size=options.size, unseen=True)
+            clip, moving = clip_and_mask(frames, masks, network)
+            for module, gates in gates_of(network, clip).items():
+                if (found := on_and_off(gates, moving)) is not None:
+                    sizes[module].append(found)
+            with torch.inference_mode():
+                right["as it is"].append(says(network, clip) == label)
+                with closing(list(gate_modules(network).values())):
+                    right["all gates closed"].append(says(network, clip) == label)
+                right["without gates"].append(says(without, clip) == label)
+    answer = {
+        "model": str(options.model),
+        "videos": options.videos * len(CLASSES),
+        "modules": [as_module(name, found) for name, found in sizes.items()],
+        "top1": {name: as_accuracy(found) for name, found in right.items()},
+    }
+    show(answer)
+    return answer
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "model", type=Path, help="run of a network with gates, trained on the embedded dataset"
+    )
+    parser.add_argument("--without", type=Path, required=True, help="run of a network without")
+    parser.add_argument("--videos", type=int, default=10, help="of each class")
+    parser.add_argument("--size", type=int, default=64, help="side of the videos in pixels")
+    return parser.parse_args(arguments)
+
+
+def clip_and_mask(frames: np.ndarray, masks: np.ndarray, network: VideoClassifier) -> tuple[Tensor, Tensor]:
+    """Return the clip that the network sees, (1, T, 3, S, S) floats, and what moves in it, (T, S, S) in 0..1."""
+    spec = network.input_spec
+    places = torch.from_numpy(test_clips(len(frames), network.num_segments, 1, spec.frames_read)).flatten()
+    transform = EvalTransform(spec)
+    whole = as_clip(np.ascontiguousarray(frames))[places]
+    mask = torch.from_numpy(masks.copy())[places, None].expand(-1, 3, -1, -1).to(torch.uint8) * 255
+    clip, moving = (stack_frames(transform(part), network.num_segments) for part in (whole, mask))
+    return normalize(clip, spec), moving[0, :, 0].float() / 255
+
+
+def gates_of(network: VideoClassifier, clip: Tensor) -> dict[str, Tensor]:
+    """Return the gates (2, T, h, w) of each module."""
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, gates: Tensor) -> None:
+        found[name] = gates[0]
+
+    with looking_at_gates(network, keep), torch.inference_mode():
+        network(clip)
+    return found
+
+
+def says(network: VideoClassifier, clip: Tensor) -> int:
+    """Return the class that a network names."""
+    return int(network(clip)[0].argmax())
+
+
+def on_and_off(gates: Tensor, moving: Tensor) -> tuple[float, float] | None:
+    """Return the mean size of gates (2, T, h, w) where something moves, and elsewhere; None where nothing does."""
+    shares = torch.nn.functional.adaptive_avg_pool2d(moving[:, None], gates.shape[-2:])[:, 0]  # (T, h, w)
+    # Of what is smaller than a place of coarse gates, the place that holds most of it.
+    threshold = torch.minimum(torch.tensor(SHOWS), shares.amax(dim=(-2, -1), keepdim=True))
+    on = (shares >= threshold) & (shares > 0)
+    size = gates.abs().mean(dim=0)
+    if not on.any() or on.all():
+        return None
+    return float(size[on].mean()), float(size[~on].mean())
+
+
+def as_module(name: str, found: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Return the ratio of gates on and off what moves, with its interval over the videos."""
+    sums = np.array(found)
+
+    def ratio(drawn: np.ndarray) -> np.ndarray:
+        return drawn[:, :1] / drawn[:, 1:]
+
+    on, off = sums.mean(axis=0)
+    return {"name": name, "on": on, "off": off, "ratio": on / off, "interval": bootstrap(sums, ratio)[0]}
+
+
+def as_accuracy(found: Sequence[bool]) -> dict[str, Any]:
+    """Return an accuracy with its interval."""
+    return {"top1": sum(found) / len(found), "interval": wilson_interval(sum(found), len(found))}
+
+
+def show(answer: dict[str, Any]) -> None:
+    """Print the table to stderr and the JSON to stdout."""
+    print(
+        f"{answer['model']}: mean |gate| on what moves and elsewhere, {answer['videos']} videos",
+        file=sys.stderr,
+    )
+    for row in answer["modules"]:
+        low, high = row["interval"]
+        figures = f"{row['on']:.3f} {row['off']:.3f}  ratio {row['ratio']:.2f} ({low:.2f} to {high:.2f})"
+        print(f"  {row['name']:<32}{figures}", file=sys.stderr)
+    for name, row in answer["top1"].items():
+        low, high = row["interval"]
+        print(f"  top-1 {name:<20}{row['top1']:.1%} ({low:.1%} to {high:.1%})", file=sys.stderr)
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `gateshift explain` shows, and how: a look at one clip, its maps, the sheet, the video."""
