@@ -2,10 +2,10 @@
 
     python benchmarks/gates.py runs/demo/gsm --without runs/demo/tsn
 
-Draws videos of the embedded dataset with shapes and backgrounds that no training shows, of which it knows which
-pixels move. For each gate-shift module: the mean size of its gates on what moves, and on the rest, and how
-they stand apart over the videos. Then the accuracy of the network as it is, with all its gates closed, and of
-the network that never had any. A table goes to stderr, JSON to stdout.
+Draws videos of the embedded dataset with shapes and backgrounds that no training shows, and knows which of
+their pixels move. For each gate-shift module: the mean size of its gates on what moves, and on the rest, with
+the interval of their ratio over the videos. Then the accuracy of the network as it is, with all its gates
+closed, and of the network that never had any. A table goes to stderr, JSON to stdout.
 """
 
 import argparse
@@ -65,9 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "model", type=Path, help="run of a network with gates, trained on the embedded dataset"
-    )
+    parser.add_argument("model", type=Path, help="run of a network with gates, of the embedded dataset")
     parser.add_argument("--without", type=Path, required=True, help="run of a network without")
     parser.add_argument("--videos", type=int, default=10, help="of each class")
     parser.add_argument("--size", type=int, default=64, help="side of the videos in pixels")
@@ -75,7 +73,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def clip_and_mask(frames: np.ndarray, masks: np.ndarray, network: VideoClassifier) -> tuple[Tensor, Tensor]:
-    """Return the clip that the network sees, (1, T, 3, S, S) floats, and what moves in it, (T, S, S) in 0..1."""
+    """Return the clip that the network sees, (1, T, 3, S, S), and what moves in it, (T, S, S) in 0..1."""
     spec = network.input_spec
     places = torch.from_numpy(test_clips(len(frames), network.num_segments, 1, spec.frames_read)).flatten()
     transform = EvalTransform(spec)
@@ -103,7 +101,7 @@ def says(network: VideoClassifier, clip: Tensor) -> int:
 
 
 def on_and_off(gates: Tensor, moving: Tensor) -> tuple[float, float] | None:
-    """Return the mean size of gates (2, T, h, w) where something moves, and elsewhere; None where nothing does."""
+    """Return the mean size of gates (2, T, h, w) where something moves and elsewhere, if it does."""
     shares = torch.nn.functional.adaptive_avg_pool2d(moving[:, None], gates.shape[-2:])[:, 0]  # (T, h, w)
     # Of what is smaller than a place of coarse gates, the place that holds most of it.
     threshold = torch.minimum(torch.tensor(SHOWS), shares.amax(dim=(-2, -1), keepdim=True))

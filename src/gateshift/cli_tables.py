@@ -217,6 +217,8 @@ def compare_table(answer: Answer) -> list[Any]:
             f"{row['temporal']} {row['options']}".strip(),
             percent(row["top1"]),
             "-".join(f"{100 * end:.1f}" for end in row["top1_interval"]),
+            f"{100 * row['gain']:+.1f}" if row is not first else "",
+            f"{row['chance']:.2g}" if row is not first else "",
             f"{row['params'] / 1e6:.2f}",
             f"{100 * row['params_over_tsn']:+.2f}%",
             f"{row['macs'] / 1e9:.3f}",
@@ -225,7 +227,18 @@ def compare_table(answer: Answer) -> list[Any]:
         )
         for row in answer["results"]
     ]
-    columns = ("temporal", "top-1", "95 %", "M params", "over TSN", "GMACs", "over TSN", "clips/s")
+    columns = (
+        "temporal",
+        "top-1",
+        "95 %",
+        "gain",
+        "p",
+        "M params",
+        "over TSN",
+        "GMACs",
+        "over TSN",
+        "clips/s",
+    )
     return [
         rows(columns, lines),
         f"top-1 of the best epoch on {first['videos']} {first['split']} videos; open {answer['page']}",

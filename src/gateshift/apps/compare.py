@@ -20,12 +20,14 @@ from gateshift.engine.test import test
 from gateshift.engine.train import train
 from gateshift.engine.trial import recordings
 from gateshift.evidence.metrics import summary
+from gateshift.evidence.paired import compare_scores
 from gateshift.evidence.scores import Scores
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.cost import count_macs, count_parameters
 from gateshift.models.registry import MODELS, build_model
 from gateshift.models.weights import load
 
+TEST_SCORES = "test_scores.npz"  # beside those of validation, in a run
 EMBEDDED = Path("shapes")  # stands for the dataset of the demo where no folder has this name
 
 
@@ -92,7 +94,8 @@ def compare(
 
     Returns:
         ``results``: for each one ``temporal``, ``options``, ``top1`` with its 95 % ``top1_interval`` on
-        ``videos`` of ``split``, ``val_top1`` and ``last_top1`` (validation, of best and last epoch),
+        ``videos`` of ``split``, ``gain`` over the first one on the same videos with its ``gain_interval`` and
+        ``chance`` (McNemar), ``val_top1`` and ``last_top1`` (validation, of best and last epoch),
         ``params``, ``macs`` (of one clip), ``params_over_tsn`` and ``macs_over_tsn`` (what it adds to the
         network without temporal modules, as a fraction), ``clips_per_second`` (of training), ``run``.
         Also ``data``, ``backbone``, ``recipe``, ``page`` and ``waiting``, the names that are not trained yet.
@@ -152,12 +155,25 @@ def run_all(
         except KeyboardInterrupt as stop:
             so_far = _so_far(number - 1, len(variants), folder)
             raise KeyboardInterrupt(f"{str(stop) or 'stopped;'} {so_far}") from stop
-        results.append({"temporal": variant.temporal, "options": variant.options, **measured[variant.folder]})
+        row = {"temporal": variant.temporal, "options": variant.options, **measured[variant.folder]}
+        results.append(row | beside_first(row, (results or [row])[0]))
         waiting = [later.name for later in variants[number:]]
         answer = {"results": results, "waiting": waiting, "page": str(folder / "compare.html")}
         if PartialState().is_main_process:
             write_comparison(folder, {**comparison, **answer})
     return answer
+
+
+def beside_first(row: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what sets a variant apart from the first one on the same videos, and whether chance could."""
+    scores, baseline = (Scores.load(score_file(one)) for one in (row, first))
+    found = compare_scores(scores, baseline, recordings(scores))
+    return {"gain": found.gain, "gain_interval": list(found.gain_interval), "chance": found.chance}
+
+
+def score_file(row: Mapping[str, Any]) -> Path:
+    """Return the scores that a variant's accuracy is of."""
+    return Path(row["run"]) / (TEST_SCORES if row["split"] == "test" else RUN_SCORES)
 
 
 def _so_far(finished: int, number: int, folder: Path) -> str:
@@ -197,7 +213,7 @@ def measure_accuracy(run: Path, data: Path, split: str, settings: Mapping[str, A
     """Return accuracy on the test split, or what the best epoch had on the validation videos."""
     if split == "test":
         how = {name: settings[name] for name in ("workers", "device")}
-        scores = run / "test_scores.npz"
+        scores = run / TEST_SCORES
         found = test(
             run,
             data,

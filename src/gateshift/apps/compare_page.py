@@ -7,6 +7,7 @@ from typing import Any
 
 from gateshift.engine.pages import render_page
 from gateshift.engine.scatter import Measured, Scatter, scatter_chart
+from gateshift.evidence.paired import chance_text
 from gateshift.writing import write_text
 
 MEASURED_ON = {  # split -> what to know of its accuracy
@@ -31,6 +32,7 @@ def page_values(comparison: Mapping[str, Any]) -> dict[str, Any]:
         "num_variants": len(results) + len(waiting),
         "waiting": waiting,
         "ablation": any(row["options"] for row in results),
+        "chance_text": chance_text,
         "measured_on": MEASURED_ON[results[0]["split"]].format(results[0]["videos"]),
         "charts": [
             _chart("parameters", "M parameters", results, "params", 1e6),
