@@ -59,10 +59,10 @@ def test_every_kind_is_measured_on_the_test_split(compared):
         assert 0 <= low <= row["top1"] <= high <= 1
         log = (Path(row["run"]) / "log.csv").read_text().splitlines()
         assert f",{row['val_top1']}," in log[-1]
+        assert row["last_top1"] == row["val_top1"]
     assert tsn["gain"] == 0 and tsn["chance"] == 1
     assert gsm["gain"] == pytest.approx(gsm["top1"] - tsn["top1"])
     assert gsm["gain_interval"][0] <= gsm["gain"] <= gsm["gain_interval"][1] and 0 < gsm["chance"] <= 1
-        assert row["last_top1"] == row["val_top1"]
     assert (out / "tsn" / "report.html").is_file()
 
 
@@ -222,6 +222,7 @@ def test_shapes_is_the_embedded_dataset_where_no_folder_has_the_name(trainings, 
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(comparing, "generate", small)
+
     def tested(*args, save_scores, **options):
         make_scores([True, False] * 2, [0, 1, 0, 1], 2).save(save_scores)
         return {"top1": 0.5, "top1_interval": (0, 1), "videos": 4}
