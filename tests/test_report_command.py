@@ -1,14 +1,21 @@
 """`gateshift report`: of runs and of score files, beside a baseline, and in a browser."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import gateshift
 from browser import needs_browser, use_page
+from gateshift.data.annotations import read_annotations
+from gateshift.data.dataset import EvalViews
+from gateshift.data.shapes import generate
+from gateshift.engine import survey as surveying
 from gateshift.errors import DataError, ScoresMismatch
 from gateshift.evidence.confusion import class_order
 from gateshift.evidence.label_errors import find_label_errors
@@ -84,6 +91,69 @@ def test_174_classes_and_11522_videos_take_little(tmp_path):
     assert (tmp_path / "gsm.html").stat().st_size < 10 * 2**20
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two runs over the same videos, with gates and without."""
+    room = tmp_path_factory.mktemp("trained")
+    data = generate(room / "data", train_per_class=1, val_per_class=2, test_per_class=1, size=40)
+    for temporal in ("tsn", "gsm"):
+        gateshift.train(
+            data,
+            out=room / temporal,
+            model=f"{temporal}_mobilenet_v2",
+            pretrained=False,
+            num_segments=2,
+            size=32,
+            epochs=1,
+            warmup_epochs=0,
+            batch_size=4,
+            workers=0,
+            device="cpu",
+        )
+    return room
+
+
+def test_maps_of_both_runs_and_gates_by_class(trained):
+    gateshift.report(trained / "gsm", baseline=trained / "tsn", device="cpu")
+    text = (trained / "gsm" / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == [] and "Gates by class" in page.text
+    assert text.count('<svg class="map"') == 2
+    assert len(re.findall(r'<ellipse class="m\d+"', text)) == 2 * 24
+
+
+def test_what_was_gone_through_is_kept_for_these_weights(trained, monkeypatch):
+    gateshift.report(trained / "gsm", device="cpu")
+    monkeypatch.setattr(surveying, "survey", None)  # would be called again
+    gateshift.report(trained / "gsm", device="cpu")
+    with pytest.raises(TypeError):
+        gateshift.report(trained / "gsm", map=10, device="cpu")
+
+
+def test_a_survey_has_the_features_that_the_head_sees(trained):
+    network = gateshift.load(trained / "gsm")
+    views = EvalViews(
+        read_annotations(trained / "gsm" / "data"), "val", network.num_segments, network.input_spec
+    )
+    found = surveying.survey(network, views, [0, 5], torch.device("cpu"))
+    scores = Scores.load(trained / "gsm" / "val_scores.npz")
+    logits = found.features @ network.head.weight.detach().numpy().T + network.head.bias.detach().numpy()
+    expected = scores.logits[[scores.videos.index(name) for name in found.videos]]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+    assert found.gates.shape == (2, len(found.modules)) and (found.gates >= 0).all()
+
+
+def test_without_a_map_nothing_is_gone_through(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(surveying, "survey", None)
+    gateshift.report(trained / "tsn", map=0, out=tmp_path / "page.html")
+    assert "Videos by their features" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_run_whose_weights_are_gone_has_a_page_that_says_so(tmp_path):
+    page = Page(Path(gateshift.report(write_run(tmp_path))["page"]).read_text(encoding="utf-8"))
+    assert "Videos by their features" in page.text and "weights.safetensors" in page.text
+
+
 @needs_browser
 def test_a_browser_finds_no_error_and_does_what_is_clicked(pair, tmp_path):
     gateshift.report(pair[0], baseline=pair[1], out=tmp_path / "page.html")
@@ -114,7 +184,7 @@ def test_a_browser_finds_no_error_and_does_what_is_clicked(pair, tmp_path):
 def test_films_play_in_a_browser(tmp_path):
     page = gateshift.report(write_run(tmp_path))["page"]
     found = use_page(
-        type(tmp_path)(page),
+        Path(page),
         """
         const film = document.querySelector(".film");
         const playing = () => getComputedStyle(film).animationName;

@@ -4,7 +4,7 @@ The page holds everything it shows and asks no network for anything.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from gateshift.data.annotations import read_annotations
 from gateshift.data.records import Annotations
 from gateshift.engine.confidence_charts import coverage_chart, reliability_chart
 from gateshift.engine.curves import curves_of, data_wait, read_log, read_rows
+from gateshift.engine.feature_map import feature_values
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.run import BAD_VIDEOS, RUN_SCORES
+from gateshift.engine.survey import Survey
 from gateshift.engine.trial import recordings
 from gateshift.engine.waiting import waiting_advice
 from gateshift.engine.worst_clips import Films, worst_clips
@@ -53,20 +55,26 @@ class Cell:
     share: float  # of the videos of its true class
 
 
-def write_report(run_dir: Path, baseline: Baseline | None = None, path: Path | None = None) -> Path:
+def write_report(
+    run_dir: Path,
+    baseline: Baseline | None = None,
+    path: Path | None = None,
+    surveys: Mapping[str, Survey | str] | None = None,
+) -> Path:
     """Write the page of a run from what it left in its directory; return its path.
 
     Args:
         run_dir: the run.
         baseline: another network's scores of the same videos.
         path: the page; ``report.html`` in the run directory without.
+        surveys: features of the run's videos, or why there are none, by network; its own first.
 
     Raises:
         DataError: the directory holds no run, or one that has not finished an epoch.
         ScoresMismatch: the baseline is of other videos.
     """
     path = path or run_dir / "report.html"
-    write_text(path, render_page("report.html.j2", page_values(run_dir, baseline)))
+    write_text(path, render_page("report.html.j2", page_values(run_dir, baseline, surveys)))
     return path
 
 
@@ -77,12 +85,14 @@ def write_scores_report(file: Path, baseline: Baseline | None, path: Path) -> Pa
         DataError: the file holds no scores.
         ScoresMismatch: the baseline is of other videos.
     """
-    values = score_values(Scores.load(file), None, baseline) | {"title": file.stem, "of_run": False}
-    write_text(path, render_page("report.html.j2", values))
+    values = score_values(Scores.load(file), None, baseline) | feature_values({}, ())
+    write_text(path, render_page("report.html.j2", values | {"title": file.stem, "of_run": False}))
     return path
 
 
-def page_values(run_dir: Path, baseline: Baseline | None = None) -> dict[str, Any]:
+def page_values(
+    run_dir: Path, baseline: Baseline | None = None, surveys: Mapping[str, Survey | str] | None = None
+) -> dict[str, Any]:
     """Return all that the template shows of a run."""
     log = read_log(run_dir)
     annotations = _read_lists(run_dir)
@@ -90,6 +100,7 @@ def page_values(run_dir: Path, baseline: Baseline | None = None) -> dict[str, An
     scores = Scores.load(run_dir / RUN_SCORES)
     return {
         **score_values(scores, annotations, baseline, run_temperature(run_dir)),
+        **feature_values(surveys or {}, scores.classes),
         **described_run(run_dir),
         **curves_of(run_dir, log),
         "of_run": True,
