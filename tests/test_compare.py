@@ -205,6 +205,23 @@ def test_branches_are_those_of_the_backbone():
     assert [(variant.temporal, variant.changes) for variant in on] == [("gsf", ""), ("gsf", "interleave=off")]
 
 
+def test_backbones_are_compared_one_after_another(trainings, folder, tmp_path):
+    settings = SMALL | {"backbone": "mobilenet_v2,efficientnet_lite0"}
+    answer = comparing.compare(folder, temporal="tsn,gsm", out=tmp_path / "out", **settings)
+    rows = answer["results"]
+    assert [(row["backbone"], row["temporal"]) for row in rows] == [
+        (backbone, temporal)
+        for backbone in ("mobilenet_v2", "efficientnet_lite0")
+        for temporal in ("tsn", "gsm")
+    ]
+    assert [training["model"] for training in trainings] == [
+        f"{row['temporal']}_{row['backbone']}" for row in rows
+    ]
+    assert len({row["run"] for row in rows}) == 4
+    page = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
+    assert "gsm mobilenet_v2" in page and "<td>efficientnet_lite0</td>" in page
+
+
 def test_recipe_and_backbone_come_from_the_data(trainings, folder, tmp_path):
     (folder / "dataset.json").write_text(json.dumps({"recipe": "scratch"}))
     answer = comparing.compare(folder, temporal="tsn", out=tmp_path / "a", num_segments=2, size=32)

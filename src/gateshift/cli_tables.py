@@ -212,9 +212,10 @@ def predict_table(answer: Answer) -> list[Any]:
 def compare_table(answer: Answer) -> list[Any]:
     """Show one row per temporal module or variant, and what accuracy was measured on."""
     first = answer["results"][0]
+    several = len({row["backbone"] for row in answer["results"]}) > 1
     lines = [
         (
-            f"{row['temporal']} {row['options']}".strip(),
+            " ".join(filter(None, [row["temporal"], row["options"], row["backbone"] if several else ""])),
             percent(row["top1"]),
             "-".join(f"{100 * end:.1f}" for end in row["top1_interval"]),
             f"{100 * row['gain']:+.1f}" if row is not first else "",

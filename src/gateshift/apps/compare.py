@@ -56,7 +56,7 @@ def compare(
 ) -> dict[str, Any]:
     """Train one backbone under several temporal modules with the same settings; draw accuracy against cost.
 
-    Example: `gateshift compare shapes --temporal tsn,c3d,s3d,tsm,gsm,gsf`
+    Example: `gateshift compare shapes --temporal tsn,c3d,s3d,tsm,gsm,gsf --backbone resnet18,mobilenet_v2`
 
     The same command again goes on where it was stopped; what is trained is only tested. Accuracy is that of
     the best epoch on the test split where the data has one, else on the videos that the epoch was chosen by.
@@ -73,7 +73,8 @@ def compare(
         temporal: names from tsn, tsm, gsm, gsf, c3d, s3d, with commas between; by default tsn,tsm,gsm. With
             an ablation gsm (the default) or gsf.
         ablate: names from modules, branch, gate, interleave, with commas between.
-        backbone: name of the 2D network, such as resnet18; by default that of the recipe's model.
+        backbone: names of 2D networks, such as resnet18, with commas between; by default that of the
+            recipe's model.
         out: folder for the page and one run each; by default runs/compare-<data>-<backbone>, or
             runs/ablate-<data>-<backbone>.
         recipe: named settings to start from; by default what dataset.json names, or else finetune.
@@ -93,9 +94,10 @@ def compare(
         device: auto, cpu, cuda or mps.
 
     Returns:
-        ``results``: for each one ``temporal``, ``options``, ``top1`` with its 95 % ``top1_interval`` on
-        ``videos`` of ``split``, ``gain`` over the first one on the same videos with its ``gain_interval`` and
-        ``chance`` (McNemar), ``val_top1`` and ``last_top1`` (validation, of best and last epoch),
+        ``results``: for each one ``temporal``, ``options``, ``backbone``, ``top1`` with its 95 %
+        ``top1_interval`` on ``videos`` of ``split``, ``gain`` over the first one on the same videos with its
+        ``gain_interval`` and ``chance`` (McNemar), ``val_top1`` and ``last_top1`` (validation, of best and
+        last epoch),
         ``params``, ``macs`` (of one clip), ``params_over_tsn`` and ``macs_over_tsn`` (what it adds to the
         network without temporal modules, as a fraction), ``clips_per_second`` (of training), ``run``.
         Also ``data``, ``backbone``, ``recipe``, ``page`` and ``waiting``, the names that are not trained yet.
@@ -128,14 +130,13 @@ def compare(
         "device": device,
     }
     kind = "compare" if ablate is None else "ablate"
-    folder = Path(out) if out else Path("runs") / f"{kind}-{data.resolve().name}-{backbone}"
+    folder = Path(out) if out else Path("runs") / f"{kind}-{data.resolve().name}-{backbone.replace(',', '-')}"
     comparison = {"data": str(data), "backbone": backbone, "recipe": recipe}
-    return comparison | run_all(variants, backbone, data, folder, settings, comparison)
+    return comparison | run_all(variants, data, folder, settings, comparison)
 
 
 def run_all(
     variants: Sequence[Variant],
-    backbone: str,
     data: Path,
     folder: Path,
     settings: Mapping[str, Any],
@@ -151,11 +152,12 @@ def run_all(
             console().print(f"\n[bold]{number} of {len(variants)}: {variant.name}")
             if variant.folder not in measured:
                 run = folder / variant.folder
-                measured[variant.folder] = measure(variant, backbone, data, split, run, settings)
+                measured[variant.folder] = measure(variant, data, split, run, settings)
         except KeyboardInterrupt as stop:
             so_far = _so_far(number - 1, len(variants), folder)
             raise KeyboardInterrupt(f"{str(stop) or 'stopped;'} {so_far}") from stop
-        row = {"temporal": variant.temporal, "options": variant.options, **measured[variant.folder]}
+        named = {name: getattr(variant, name) for name in ("temporal", "options", "backbone")}
+        row = named | measured[variant.folder]
         results.append(row | beside_first(row, (results or [row])[0]))
         waiting = [later.name for later in variants[number:]]
         answer = {"results": results, "waiting": waiting, "page": str(folder / "compare.html")}
@@ -183,13 +185,13 @@ def _so_far(finished: int, number: int, folder: Path) -> str:
 
 
 def measure(
-    variant: Variant, backbone: str, data: Path, split: str, run: Path, settings: Mapping[str, Any]
+    variant: Variant, data: Path, split: str, run: Path, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Train one variant, or go on where it was stopped; return its accuracy and its cost."""
     trained = train(
         data,
         out=run,
-        model=f"{variant.temporal}_{backbone}",
+        model=variant.model,
         temporal_options=variant.changes or None,
         **settings,
     )

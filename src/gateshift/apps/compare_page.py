@@ -32,6 +32,7 @@ def page_values(comparison: Mapping[str, Any]) -> dict[str, Any]:
         "num_variants": len(results) + len(waiting),
         "waiting": waiting,
         "ablation": any(row["options"] for row in results),
+        "backbones": len({row["backbone"] for row in results}) > 1,
         "chance_text": chance_text,
         "measured_on": MEASURED_ON[results[0]["split"]].format(results[0]["videos"]),
         "charts": [
@@ -44,8 +45,14 @@ def page_values(comparison: Mapping[str, Any]) -> dict[str, Any]:
 
 def _chart(cost: str, x_name: str, results: Sequence[Mapping[str, Any]], key: str, unit: float) -> Scatter:
     """Return the chart of accuracy against one cost."""
+    several = len({row["backbone"] for row in results}) > 1
     measured = [
-        Measured(row["options"] or row["temporal"], row[key] / unit, row["top1"], tuple(row["top1_interval"]))
+        Measured(
+            " ".join(filter(None, [row["options"] or row["temporal"], row["backbone"] if several else ""])),
+            row[key] / unit,
+            row["top1"],
+            tuple(row["top1_interval"]),
+        )
         for row in results
     ]
     return scatter_chart(f"Accuracy against {cost}", x_name, measured)

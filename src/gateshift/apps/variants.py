@@ -1,7 +1,7 @@
-"""What a comparison compares: kinds of temporal modules, or variants of one kind (an ablation)."""
+"""What a comparison compares: kinds of temporal modules, or variants of one (an ablation), by backbone."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,36 +30,56 @@ class Variant:
         temporal: kind of its temporal modules.
         options: what sets it apart from others of this kind, as temporal options.
         changes: the options that it is trained with: none where ``options`` say what the kind has anyway.
+        backbone: name of its 2D network.
+        beside: whether others of the comparison have another backbone.
     """
 
     temporal: str
     options: str = ""
     changes: str = ""
+    backbone: str = ""
+    beside: bool = False
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return f"{self.temporal} {self.options}".strip()
+        return f"{self.temporal} {self.options} {self.backbone if self.beside else ''}".strip()
+
+    @property
+    def model(self) -> str:
+        """Name of its model."""
+        return f"{self.temporal}_{self.backbone}"
 
     @property
     def folder(self) -> str:
         """Name of its run; variants that are the same network share one."""
-        return f"{self.temporal}-{self.changes.replace('=', '-')}".strip("-")
+        kind = f"{self.temporal}-{self.changes.replace('=', '-')}".strip("-")
+        return f"{self.backbone}-{kind}" if self.beside else kind
 
 
-def choose_variants(temporal: str | None, ablate: str | None, backbone: str) -> list[Variant]:
-    """Return what to compare, every one of them checked.
+def choose_variants(temporal: str | None, ablate: str | None, backbones: str) -> list[Variant]:
+    """Return what to compare, every one of them checked; backbone by backbone.
 
     Args:
         temporal: comma list of kinds; with ``ablate``, the one kind to take variants of.
         ablate: comma list of ablations.
-        backbone: name of the 2D network.
+        backbones: comma list of 2D networks.
 
     Raises:
         UnknownName: a name is no temporal module, ablation or backbone.
         ConfigError: there is no name, or the kind or the backbone has no such variants.
     """
-    record = lookup("backbone", backbone, BACKBONES)
+    names = chosen("backbone", backbones, {name: name for name in BACKBONES})
+    return [
+        replace(variant, backbone=name, beside=len(names) > 1)
+        for name in names
+        for variant in variants_of(temporal, ablate, name)
+    ]
+
+
+def variants_of(temporal: str | None, ablate: str | None, backbone: str) -> list[Variant]:
+    """Return what to compare of one backbone, as ``choose_variants`` says."""
+    record = BACKBONES[backbone]
     if ablate is None:
         table = {kind: kind for kind in TEMPORAL_KINDS}
         kinds = chosen("temporal module", DEFAULT_KINDS if temporal is None else temporal, table)

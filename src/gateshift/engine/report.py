@@ -24,7 +24,7 @@ from gateshift.engine.waiting import waiting_advice
 from gateshift.engine.worst_clips import Films, worst_clips
 from gateshift.errors import DataError, WeightsError
 from gateshift.evidence.calibration import calibration, cooled, reliability
-from gateshift.evidence.confusion import class_order, most_confused
+from gateshift.evidence.confusion import Confused, class_order, most_confused
 from gateshift.evidence.coverage import selective_accuracy
 from gateshift.evidence.label_errors import find_label_errors
 from gateshift.evidence.metrics import accuracies, summary
@@ -33,6 +33,7 @@ from gateshift.evidence.scores import Scores
 from gateshift.models.weights_file import read_metadata
 from gateshift.writing import write_text
 
+SHOWN_PAIRS = 6  # pairs of confused classes that a clip is shown of
 TRUSTED = 0.5  # top-1 below which a network is in no place to doubt labels
 MOST_CLASSES_IN_TABLE = 40  # a confusion matrix of more is drawn as a picture, without numbers
 
@@ -136,11 +137,21 @@ def score_values(
         "as_table": len(scores.classes) <= MOST_CLASSES_IN_TABLE,
         "place_of": {label: place for place, label in enumerate(order)},
         "mistaken_for": mistaken_for(measured["confusion"], scores.classes),
-        "confused": most_confused(measured["confusion"], scores.classes),
+        "confused": [
+            (pair, films.of(example_of(scores, pair)) if place < SHOWN_PAIRS else None)
+            for place, pair in enumerate(most_confused(measured["confusion"], scores.classes))
+        ],
         "worst": worst_clips(scores, films),
         "suspects": [(suspect, films.of(suspect.video)) for suspect in suspects],
         "beside": beside(scores, baseline) if baseline else None,
     }
+
+
+def example_of(scores: Scores, pair: Confused) -> str:
+    """Return the video of a pair of classes that was taken for the other with the highest logit."""
+    label, predicted = (scores.classes.index(name) for name in (pair.label, pair.predicted))
+    taken = np.flatnonzero((scores.labels == label) & (scores.logits.argmax(axis=1) == predicted))
+    return scores.videos[taken[scores.logits[taken, predicted].argmax()]]
 
 
 def run_temperature(run_dir: Path) -> float | None:
