@@ -156,6 +156,7 @@ def test_what_is_said_of_the_order(shuffled, backward, words):
     found = judge_order(0.8, checks, largest=10.0)
     assert found["verdict"].startswith(words)
     assert found["verdict"].endswith("A single frame, repeated, is enough for 30.0%.")
+    assert found["uses_order"] == ("needs the order" in words)
 
 
 def test_classes_that_lose_most_come_first():

@@ -152,6 +152,7 @@ def audit_lines(audit: Answer) -> list[Any]:
     ]
     names = ("videos", "top-1", "points (95 %)", "p", "same answers")
     losing = next(check["classes"] for check in audit["checks"] if check["check"] == "shuffled")
+    losing = losing if audit["uses_order"] else []
     told = ", ".join(f"{row['class']} {100 * row['change']:+.0f}" for row in losing)
     return [rows(names, lines), audit["verdict"], *([f"most of it in: {told}"] if told else [])]
 

@@ -26,7 +26,7 @@ def audit(trial: Trial) -> dict[str, Any]:
 
     Returns:
         ``verdict``, in words; ``order_blind``, whether it says the same of reversed and shuffled videos;
-        ``needs_order``, the share of its top-1 that shuffling takes away; ``checks``, for each alteration:
+        ``uses_order``, whether either costs accuracy that chance would leave; ``needs_order``, the share of its top-1 that shuffling takes away; ``checks``, for each alteration:
         ``check``, ``top1`` with ``top1_interval``, ``change`` (to the videos as they are, a fraction) with
         ``change_interval`` and ``chance`` (McNemar), ``same`` (share of the videos of which it says the same
         class), ``largest_change`` of a logit, and ``classes``, those that lose most, with their ``change``.
@@ -125,9 +125,10 @@ def judge_order(top1: float, checks: dict[str, dict[str, Any]], largest: float) 
     blind = max(check["largest_change"] for check in (shuffled, backward)) <= ROUNDING * largest
     lost = max(0.0, -shuffled["change"])
     needs = lost / top1 if top1 else 0.0
+    uses = not blind and any(check["is_sure"] and check["change"] < 0 for check in (shuffled, backward))
     if blind:
         said = "It is blind to the order of frames: it says the same of shuffled and of reversed videos."
-    elif not (shuffled["is_sure"] and lost) and not (backward["is_sure"] and backward["change"] < 0):
+    elif not uses:
         said = (
             "It does not use motion: out of order, frames are recognised as well, as far as "
             f"these videos tell ({points(shuffled)} points, {chance_text(shuffled['chance'])})."
@@ -139,7 +140,7 @@ def judge_order(top1: float, checks: dict[str, dict[str, Any]], largest: float) 
         )
     if still["is_sure"] or not blind:
         said += f" A single frame, repeated, is enough for {still['top1']:.1%}."
-    return {"verdict": said, "order_blind": blind, "needs_order": needs}
+    return {"verdict": said, "order_blind": blind, "uses_order": uses, "needs_order": needs}
 
 
 def points(check: dict[str, Any]) -> str:
