@@ -26,10 +26,11 @@ def audit(trial: Trial) -> dict[str, Any]:
 
     Returns:
         ``verdict``, in words; ``order_blind``, whether it says the same of reversed and shuffled videos;
-        ``uses_order``, whether either costs accuracy that chance would leave; ``needs_order``, the share of its top-1 that shuffling takes away; ``checks``, for each alteration:
-        ``check``, ``top1`` with ``top1_interval``, ``change`` (to the videos as they are, a fraction) with
-        ``change_interval`` and ``chance`` (McNemar), ``same`` (share of the videos of which it says the same
-        class), ``largest_change`` of a logit, and ``classes``, those that lose most, with their ``change``.
+        ``uses_order``, whether either costs accuracy that chance would leave; ``needs_order``, the share of
+        its top-1 that shuffling takes away; ``checks``, for each alteration: ``check``, ``top1`` with
+        ``top1_interval``, ``change`` (to the videos as they are, a fraction) with ``change_interval`` and
+        ``chance`` (McNemar), ``is_sure``, ``same`` (share of the videos of which it says the same class),
+        ``largest_change`` of a logit, and ``classes``, those that lose most, with their ``change``.
 
     Raises:
         VideoError: a video cannot be read.
