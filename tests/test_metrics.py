@@ -24,7 +24,7 @@ def test_counts_by_hand():
     assert found["top1"] == 0.5
     assert found["mean_class_accuracy"] == pytest.approx((0.5 + 1 + 0) / 3)
     assert found["confusion"] == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
-    row = {"class": "class 0", "videos": 2, "accuracy": 0.5, "interval": wilson_interval(1, 2)}
+    row = {"class": "class 0", "videos": 2, "accuracy": 0.5, "interval": list(wilson_interval(1, 2))}
     assert found["per_class"][0] == row
 
 

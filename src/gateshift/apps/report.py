@@ -67,7 +67,7 @@ def report(
         "page": str(page),
         "videos": len(scores.videos),
         "top1": accuracies(scores)["top1"],
-        "top1_interval": accuracy_intervals(scores, groups)["top1"],
+        "top1_interval": list(accuracy_intervals(scores, groups)["top1"]),
     }
     if other is None:
         return answer
@@ -75,7 +75,7 @@ def report(
     return answer | {
         "baseline": str(baseline),
         "gain": found.gain,
-        "gain_interval": found.gain_interval,
+        "gain_interval": list(found.gain_interval),
         "chance": found.chance,
         "only_this": found.only_this,
         "only_baseline": found.only_baseline,

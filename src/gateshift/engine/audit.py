@@ -42,7 +42,7 @@ def audit(trial: Trial) -> dict[str, Any]:
     top1 = accuracies(plain)["top1"]
     return {
         "top1": top1,
-        "top1_interval": accuracy_intervals(plain, groups)["top1"],
+        "top1_interval": list(accuracy_intervals(plain, groups)["top1"]),
         **judge_order(top1, {check["check"]: check for check in checks}, float(np.abs(plain.logits).max())),
         "checks": checks,
     }
@@ -95,9 +95,9 @@ def as_check(name: str, scores: Scores, plain: Scores, groups: Sequence[str]) ->
     return {
         "check": name,
         "top1": accuracies(scores)["top1"],
-        "top1_interval": accuracy_intervals(scores, groups)["top1"],
+        "top1_interval": list(accuracy_intervals(scores, groups)["top1"]),
         "change": found.gain,
-        "change_interval": found.gain_interval,
+        "change_interval": list(found.gain_interval),
         "chance": found.chance,
         "is_sure": found.is_sure,
         "same": float(same.mean()),

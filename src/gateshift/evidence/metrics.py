@@ -33,10 +33,10 @@ def summary(scores: Scores, groups: Sequence[str] | None = None) -> dict[str, An
     measured = accuracies(scores)
     intervals = accuracy_intervals(scores, groups)
     per_class = [
-        row | {"interval": wilson_interval(counts[label], row["videos"]) if row["videos"] else None}
+        row | {"interval": list(wilson_interval(counts[label], row["videos"])) if row["videos"] else None}
         for label, (row, counts) in enumerate(zip(measured["per_class"], measured["confusion"], strict=True))
     ]
-    named = {f"{name}_interval": intervals[name] for name in WITH_INTERVALS}
+    named = {f"{name}_interval": list(intervals[name]) for name in WITH_INTERVALS}
     return measured | named | {"per_class": per_class}
 
 
