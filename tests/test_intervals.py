@@ -31,7 +31,12 @@ def covered(truth, draw, figures=accuracies_of_sums):
 
 @pytest.mark.parametrize(
     ("videos", "classes", "low", "high"),
-    [(100, 5, 0.5, 0.9), (300, 12, 0.4, 0.9), (60, 12, 0.4, 0.9), (600, 60, 0.1, 0.6)],
+    [
+        (100, 5, 0.5, 0.9),
+        (60, 12, 0.4, 0.9),
+        pytest.param(300, 12, 0.4, 0.9, marks=pytest.mark.slow),
+        pytest.param(600, 60, 0.1, 0.6, marks=pytest.mark.slow),
+    ],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(videos, classes, low, high):
     of_class = np.random.default_rng(videos).uniform(low, high, classes)
