@@ -23,8 +23,9 @@ from gateshift.data.dataset import as_clip
 from gateshift.data.sampling import test_clips
 from gateshift.data.shapes import CLASSES, render
 from gateshift.data.transforms import EvalTransform, normalize, stack_frames
-from gateshift.engine.gate_statistics import gate_modules, looking_at_gates
+from gateshift.engine.gate_statistics import gate_modules, watching_gates
 from gateshift.evidence.intervals import bootstrap, wilson_interval
+from gateshift.evidence.paired import share_of_sums
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.weights import load
 from gateshift.nn import closing
@@ -85,14 +86,9 @@ def clip_and_mask(frames: np.ndarray, masks: np.ndarray, network: VideoClassifie
 
 def gates_of(network: VideoClassifier, clip: Tensor) -> dict[str, Tensor]:
     """Return the gates (2, T, h, w) of each module."""
-    found: dict[str, Tensor] = {}
-
-    def keep(name: str, gates: Tensor) -> None:
-        found[name] = gates[0]
-
-    with looking_at_gates(network, keep), torch.inference_mode():
+    with watching_gates(network) as planes, torch.inference_mode():
         network(clip)
-    return found
+    return {name: gates[0] for name, gates in planes.items()}
 
 
 def says(network: VideoClassifier, clip: Tensor) -> int:
@@ -115,12 +111,14 @@ def on_and_off(gates: Tensor, moving: Tensor) -> tuple[float, float] | None:
 def as_module(name: str, found: Sequence[tuple[float, float]]) -> dict[str, Any]:
     """Return the ratio of gates on and off what moves, with its interval over the videos."""
     sums = np.array(found)
-
-    def ratio(drawn: np.ndarray) -> np.ndarray:
-        return drawn[:, :1] / drawn[:, 1:]
-
     on, off = sums.mean(axis=0)
-    return {"name": name, "on": on, "off": off, "ratio": on / off, "interval": bootstrap(sums, ratio)[0]}
+    return {
+        "name": name,
+        "on": on,
+        "off": off,
+        "ratio": on / off,
+        "interval": bootstrap(sums, share_of_sums)[0],
+    }
 
 
 def as_accuracy(found: Sequence[bool]) -> dict[str, Any]:

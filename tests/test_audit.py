@@ -1,17 +1,19 @@
 """Audits: each alteration is what it says, and the order of frames is judged by what it does to answers."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
+import gateshift
 from gateshift import cli
 from gateshift.data.altered import CORNERS, GREY, MIRRORED, ORDERS, PLAIN, AlteredViews, without_colours
 from gateshift.data.annotations import read_annotations
 from gateshift.data.dataset import EvalViews
 from gateshift.data.transforms import normalize
-from gateshift.engine.audit import altered_scores, audit, judge_order, most_changed
+from gateshift.engine.audit import altered_scores, audit, judge_order, most_changed, read_audit
 from gateshift.engine.inference import Inference
 from gateshift.engine.test import plan_trial
 from gateshift.models.registry import create_model
@@ -182,6 +184,23 @@ def test_the_command_audits(runs, data, capsys):
     assert command(*words) == 0
     said = capsys.readouterr().err
     assert "blind to the order of frames" in said and "bottom right crop" in said
+
+
+def test_a_run_keeps_its_last_audit_until_its_weights_change(data, tmp_path):
+    run = save_small_model(tmp_path, CLASSES)
+    assert read_audit(run) is None
+    found = gateshift.test(run, data, audit=True, workers=0)["audit"]
+    kept = read_audit(run)
+    assert kept is not None and kept["videos"] == 9
+    assert json.loads(json.dumps(found)) == {key: kept[key] for key in found}
+    save_small_model(run, (*CLASSES, "another"))
+    assert read_audit(run) is None
+
+
+def test_of_a_weights_file_no_audit_is_kept(runs, data, tmp_path):
+    weights = shutil.copy(runs["tsn"] / "weights.safetensors", tmp_path)
+    gateshift.test(weights, data, audit=True, workers=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
 def test_an_audit_of_several_views_is_refused_before_anything_is_read(runs, data, capsys):

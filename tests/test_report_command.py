@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from gateshift.data.annotations import read_annotations
 from gateshift.data.dataset import EvalViews
 from gateshift.data.shapes import generate
 from gateshift.engine import survey as surveying
-from gateshift.errors import DataError, ScoresMismatch
+from gateshift.errors import ConfigError, DataError, ScoresMismatch
 from gateshift.evidence.confusion import class_order
 from gateshift.evidence.label_errors import find_label_errors
 from gateshift.evidence.scores import Scores
@@ -120,6 +121,28 @@ def test_maps_of_both_runs_and_gates_by_class(trained):
     assert page.open == [] and "Gates by class" in page.text
     assert text.count('<svg class="map"') == 2
     assert len(re.findall(r'<ellipse class="m\d+"', text)) == 2 * 24
+
+
+def test_runs_of_one_name_have_a_map_each(trained, tmp_path):
+    for side in ("one", "two"):
+        shutil.copytree(trained / "tsn", tmp_path / side / "run", symlinks=True)
+    page = tmp_path / "page.html"
+    gateshift.report(tmp_path / "one" / "run", baseline=tmp_path / "two" / "run", out=page, device="cpu")
+    assert page.read_text(encoding="utf-8").count('<svg class="map"') == 2
+
+
+def test_the_last_audit_is_on_the_page(trained):
+    gateshift.test(trained / "tsn", trained / "data", audit=True, workers=0, device="cpu")
+    page = Path(gateshift.report(trained / "tsn", map=0)["page"]).read_text(encoding="utf-8")
+    assert "It is blind to the order of frames" in page and "bottom right crop" in page
+    assert "What its accuracy rests on" not in Path(
+        gateshift.report(trained / "gsm", map=0)["page"]
+    ).read_text(encoding="utf-8")
+
+
+def test_a_map_of_fewer_than_no_videos_is_refused(pair):
+    with pytest.raises(ConfigError, match="map is -1; it must be at least 0"):
+        gateshift.report(pair[0], map=-1)
 
 
 def test_what_was_gone_through_is_kept_for_these_weights(trained, monkeypatch):

@@ -7,35 +7,23 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from gateshift.cli_accuracy_tables import (
+    compare_table,
+    demo_table,
+    ensemble_table,
+    report_table,
+    reproduce_table,
+    test_table,
+)
+from gateshift.cli_rows import Answer, percent, percent_or_dash, rows
 from gateshift.engine.machine import describe
 from gateshift.engine.progress import console
-
-Answer = Mapping[str, Any]
 
 
 def show(name: str, answer: Answer) -> None:
     """Print the answer of command ``name`` for people."""
     for part in TABLES[name](answer):
         console().print(part)
-
-
-def percent(fraction: float) -> str:
-    """Return a fraction as people read it.
-
-    >>> percent(0.4724)
-    '47.24%'
-    """
-    return f"{100 * fraction:.2f}%"
-
-
-def rows(columns: Sequence[str], values: Sequence[Sequence[object]], title: str | None = None) -> Table:
-    """Return a table whose first column is text and whose others are figures."""
-    table = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
-    for line in values:
-        table.add_row(*map(str, line))
-    return table
 
 
 def prepare_table(answer: Answer) -> list[Any]:
@@ -105,80 +93,6 @@ def train_table(answer: Answer) -> list[Any]:
     ]
 
 
-def test_table(answer: Answer) -> list[Any]:
-    """Show accuracies and the per-class table."""
-    per_class = [
-        (row["class"], row["videos"], percent_or_dash(row["accuracy"])) for row in answer["per_class"]
-    ]
-    videos = f"{answer['videos']} videos x {answer['views']} views"
-    of = "" if answer["recordings"] == answer["videos"] else f" of {answer['recordings']} recordings"
-    top1, top5, mean_class = (
-        percent_with_interval(answer, name) for name in ("top1", "top5", "mean_class_accuracy")
-    )
-    return [
-        rows(("class", "videos", "accuracy"), per_class),
-        f"top-1 {top1}, top-5 {top5}, mean class accuracy {mean_class} on {videos}{of}",
-        confidence_line(answer),
-        *(audit_lines(answer["audit"]) if "audit" in answer else []),
-    ]
-
-
-def confidence_line(answer: Answer) -> str:
-    """Say whether to believe a network's confidence, and what its surest answers are worth."""
-    found = answer["calibration"]
-    error = f"confidence is {100 * found['ece']:.1f} points off (ECE)"
-    if "ece_calibrated" in found:
-        error += (
-            f", {100 * found['ece_calibrated']:.1f} as `predict` shows it, at temperature "
-            f"{found['temperature']:.2f}"
-        )
-    half = next(row for row in answer["coverage"] if row["coverage"] <= 0.5 or row is answer["coverage"][-1])
-    return f"{error}; of the surest {half['coverage']:.0%} of videos {percent(half['accuracy'])} are right"
-
-
-def audit_lines(audit: Answer) -> list[Any]:
-    """Show what altered videos come to, and what it means."""
-    lines = [
-        (
-            check["check"],
-            f"{check['top1']:.1%}",
-            "{:+.1f} ({:+.0f} to {:+.0f})".format(
-                *(100 * points for points in (check["change"], *check["change_interval"]))
-            ),
-            f"{check['chance']:.2g}",
-            f"{check['same']:.0%}",
-        )
-        for check in audit["checks"]
-    ]
-    names = ("videos", "top-1", "points (95 %)", "p", "same answers")
-    losing = next(check["classes"] for check in audit["checks"] if check["check"] == "shuffled")
-    losing = losing if audit["uses_order"] else []
-    told = ", ".join(f"{row['class']} {100 * row['change']:+.0f}" for row in losing)
-    return [rows(names, lines), audit["verdict"], *([f"most of it in: {told}"] if told else [])]
-
-
-def percent_with_interval(answer: Answer, name: str) -> str:
-    """Return an accuracy with its 95 % interval.
-
-    >>> percent_with_interval({"top1": 0.4724, "top1_interval": [0.4633, 0.4816]}, "top1")
-    '47.24% (46.3 to 48.2)'
-    """
-    low, high = answer[f"{name}_interval"]
-    return f"{percent(answer[name])} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def percent_or_dash(fraction: float | None) -> str:
-    """Return a fraction in percent, or a dash for a class without videos."""
-    return "-" if fraction is None else percent(fraction)
-
-
-def report_table(answer: Answer) -> list[Any]:
-    """Show the accuracy, what sets it apart from the baseline, and where the page is."""
-    beside = [f"beside {answer['baseline']}: {answer['verdict']}"] if "verdict" in answer else []
-    top1 = percent_with_interval(answer, "top1")
-    return [f"top-1 {top1} on {answer['videos']} videos", *beside, f"page {answer['page']}"]
-
-
 def find_lr_table(answer: Answer) -> list[Any]:
     """Show some of the steps, and the rate that is proposed."""
     every = max(len(answer["steps"]) // 12, 1)
@@ -208,43 +122,6 @@ def predict_table(answer: Answer) -> list[Any]:
     if answer["temperature"]:
         told.append(f"probabilities calibrated on validation, temperature {answer['temperature']:.2f}")
     return [table, *told]
-
-
-def compare_table(answer: Answer) -> list[Any]:
-    """Show one row per temporal module or variant, and what accuracy was measured on."""
-    first = answer["results"][0]
-    several = len({row["backbone"] for row in answer["results"]}) > 1
-    lines = [
-        (
-            " ".join(filter(None, [row["temporal"], row["options"], row["backbone"] if several else ""])),
-            percent(row["top1"]),
-            "-".join(f"{100 * end:.1f}" for end in row["top1_interval"]),
-            f"{100 * row['gain']:+.1f}" if row is not first else "",
-            f"{row['chance']:.2g}" if row is not first else "",
-            f"{row['params'] / 1e6:.2f}",
-            f"{100 * row['params_over_tsn']:+.2f}%",
-            f"{row['macs'] / 1e9:.3f}",
-            f"{100 * row['macs_over_tsn']:+.2f}%",
-            f"{row['clips_per_second']:.1f}",
-        )
-        for row in answer["results"]
-    ]
-    columns = (
-        "temporal",
-        "top-1",
-        "95 %",
-        "gain",
-        "p",
-        "M params",
-        "over TSN",
-        "GMACs",
-        "over TSN",
-        "clips/s",
-    )
-    return [
-        rows(columns, lines),
-        f"top-1 of the best epoch on {first['videos']} {first['split']} videos; open {answer['page']}",
-    ]
 
 
 def bench_table(answer: Answer) -> list[Any]:
@@ -292,22 +169,6 @@ def peaks(row: Answer) -> str:
     """Return peak memory in megabytes, that of the plain side in brackets; nothing where it is not known."""
     sizes = (row["peak_memory"], row["plain_peak_memory"])
     return "" if None in sizes else "{:.0f} ({:.0f})".format(*(size / 1e6 for size in sizes))
-
-
-def ensemble_table(answer: Answer) -> list[Any]:
-    """Show the members and the accuracy of the sum."""
-    lines = [(row["member"], f"{row['weight']:.4g}", percent(row["top1"])) for row in answer["members"]]
-    said = [
-        rows(("member", "weight", "top-1"), lines),
-        f"top-1 {percent_with_interval(answer, 'top1')}, top-5 {percent_with_interval(answer, 'top5')} on "
-        f"{answer['videos']} videos, {len(answer['members'])} members",
-    ]
-    if "fitted_on" in answer:
-        said.append(
-            f"weights fitted on {answer['fitted_on']} videos (seed {answer['seed']}); all figures are of "
-            f"the other {answer['measured_on']}; equal weights reach {percent(answer['top1_equal_weights'])}"
-        )
-    return said
 
 
 def info_table(answer: Answer) -> list[Any]:
@@ -369,18 +230,6 @@ def models_table(answer: Answer) -> list[Any]:
     ]
 
 
-def demo_table(answer: Answer) -> list[Any]:
-    """Show both networks side by side and where the report is."""
-    lines = [
-        (name.upper(), percent(answer[name]["top1"]), percent(answer[name]["pairs_top1"]))
-        for name in ("tsn", "gsm")
-    ]
-    return [
-        rows(("network", "top-1", "right pair"), lines, title="videos with unseen shapes and backgrounds"),
-        f"{answer['seconds'] / 60:.1f} minutes; open {answer['report']}",
-    ]
-
-
 def datasets_table(answer: Answer) -> list[Any]:
     """Show the datasets with where they come from; the rest of their facts is in the JSON."""
     lines = [(row["dataset"], row["num_classes"], row["homepage"]) for row in answer["datasets"]]
@@ -411,34 +260,6 @@ def recipes_table(answer: Answer) -> list[Any]:
         "top-1 is published; in brackets where the authors trained otherwise. "
         "`gateshift recipes NAME` says how, and from where.",
     ]
-
-
-def reproduce_table(answer: Answer) -> list[Any]:
-    """Show the published figures beside what came out."""
-    lines = [
-        (figure["name"], f"{100 * figure['published']:.2f}", *reproduced(figure, answer["complete"]))
-        for figure in answer["figures"]
-    ]
-    columns = ("frames", "published", "here", "95 % interval", "points", "reproduced")
-    title = f"{answer['dataset']}, top-1 on {answer['videos']} of {answer['of']} videos"
-    done = sum("top1" in figure for figure in answer["figures"])
-    return [
-        rows(columns, lines, title=title),
-        f"{done} of {len(lines)} figures tested; published: {answer['source']}; page {answer['page']}",
-    ]
-
-
-def reproduced(figure: Mapping[str, Any], complete: bool) -> tuple[str, ...]:
-    """Return what came out for a published figure, and whether it is as much; dashes where unknown."""
-    if "top1" not in figure:
-        return ("-",) * 4
-    low, high = figure["top1_interval"]
-    return (
-        f"{100 * figure['top1']:.2f}",
-        f"{100 * low:.2f} to {100 * high:.2f}",
-        f"{figure['points']:+.2f}",
-        ("yes" if figure["reproduced"] else "no") if complete else "-",
-    )
 
 
 def expected_accuracy(recipe: Mapping[str, Any]) -> str:

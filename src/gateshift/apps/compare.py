@@ -15,7 +15,7 @@ from gateshift.data.locate import locate
 from gateshift.data.shapes import generate
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES, choose_recipe
-from gateshift.engine.run import RUN_SCORES
+from gateshift.engine.run import RUN_SCORES, TEST_SCORES
 from gateshift.engine.test import test
 from gateshift.engine.train import train
 from gateshift.engine.trial import recordings
@@ -27,7 +27,6 @@ from gateshift.models.cost import count_macs, count_parameters
 from gateshift.models.registry import MODELS, build_model
 from gateshift.models.weights import load
 
-TEST_SCORES = "test_scores.npz"  # beside those of validation, in a run
 EMBEDDED = Path("shapes")  # stands for the dataset of the demo where no folder has this name
 
 

@@ -15,6 +15,7 @@ from gateshift.engine.loop import train_config
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.progress import console
 from gateshift.engine.recipes import RECIPES
+from gateshift.engine.run import TEST_SCORES
 from gateshift.engine.test import test
 from gateshift.errors import ConfigError
 from gateshift.evidence.scores import Scores
@@ -65,7 +66,7 @@ def demo(
         model = CONFIG.model.replace("gsm", temporal)
         config = replace(CONFIG, model=model, epochs=epochs, seed=seed)
         train_config(config, data, recipe="shapes", out=run, workers=workers, device=device)
-        scores = run / "test_scores.npz"
+        scores = run / TEST_SCORES
         answer = test(
             run,
             data,
@@ -116,7 +117,7 @@ def page_values(out: Path, data: Path, results: dict[str, Any]) -> dict[str, Any
     }
     return results | {
         "num_classes": len(CLASSES),
-        "num_videos": len(Scores.load(out / "gsm" / "test_scores.npz").videos),
+        "num_videos": len(Scores.load(out / "gsm" / TEST_SCORES).videos),
         "examples": examples,
         "new": new,
         "gates": data_uri(Path(results["gates"]).read_bytes(), "image/png"),

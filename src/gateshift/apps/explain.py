@@ -18,7 +18,7 @@ from gateshift.engine.device import pick_device
 from gateshift.engine.gate_statistics import DIRECTIONS
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.errors import GateshiftError, lookup
-from gateshift.evidence.calibration import softmax
+from gateshift.evidence.calibration import calibrated
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.weights import load
 from gateshift.writing import write_atomically, write_text
@@ -108,14 +108,9 @@ def as_class(look: Look, label: int, names: Sequence[str], network: VideoClassif
     """Return what there is to say of one class."""
     return {
         "class": names[label],
-        "probability": float(probabilities(look.logits, network)[label]),
+        "probability": float(calibrated(look.logits, network.temperature)[label]),
         "evidence": [float(share) for share in evidence(look, label)],
     }
-
-
-def probabilities(logits: np.ndarray, network: VideoClassifier) -> np.ndarray:
-    """Return (K,) calibrated as `predict` shows them."""
-    return softmax(logits.astype(np.float64) / (network.temperature or 1.0))
 
 
 def measure_gates(gates: dict[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -138,11 +133,11 @@ def measure_closing(look: Look, names: Sequence[str], network: VideoClassifier) 
     if look.all_closed is not None:
         said["all"] = look.all_closed
     first = int(look.logits.argmax())
-    before = probabilities(look.logits, network)[first]
+    before = calibrated(look.logits, network.temperature)[first]
     return [
         {
             "name": name,
-            "change": float(probabilities(logits, network)[first] - before),
+            "change": float(calibrated(logits, network.temperature)[first] - before),
             "label": names[int(logits.argmax())],
         }
         for name, logits in said.items()

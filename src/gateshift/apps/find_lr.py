@@ -63,6 +63,7 @@ def find_lr(
     accumulate: int | None = None,
     optimizer: str | None = None,
     backbone_lr: float | None = None,
+    gate_lr: float | None = None,
     layer_decay: float | None = None,
     augment: str | None = None,
     precision: str | None = None,
@@ -93,6 +94,7 @@ def find_lr(
         accumulate: batches per optimiser step.
         optimizer: sgd (momentum 0.9) or adamw.
         backbone_lr: factor on the learning rate of pretrained layers.
+        gate_lr: factor on the learning rate of temporal modules.
         layer_decay: factor on the learning rate from each stage of the backbone to the one before it.
         augment: what changes clips beyond crops and flips, as of `train`.
         precision: auto, float32, bfloat16 or float16.
@@ -130,6 +132,7 @@ def find_lr(
             "accumulate": accumulate,
             "optimizer": optimizer,
             "backbone_lr": backbone_lr,
+            "gate_lr": gate_lr,
             "layer_decay": layer_decay,
             "augment": augment,
             "precision": precision,

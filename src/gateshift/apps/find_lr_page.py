@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Axes, Tick, nice_ticks
+from gateshift.engine.chart import RIGHT, Axes, Tick, across, nice_ticks, up
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.pages import render_page
 from gateshift.writing import write_text
@@ -45,17 +45,17 @@ def rate_chart(steps: Sequence[Mapping[str, float]], marked: Mapping[str, float]
     first, last = (math.log10(steps[end]["lr"]) for end in (0, -1))
 
     def x_of(rate: float) -> float:
-        share = (math.log10(rate) - first) / (last - first)
-        return round(LEFT + share * (WIDE - LEFT - RIGHT), 1)
+        return across((math.log10(rate) - first) / (last - first), WIDE)
 
     def y_of(loss: float) -> float:
-        return round(HEIGHT - BOTTOM - (loss - low) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
+        return up((loss - low) / (high - low))
 
     seen = [step for step in steps if low <= step["loss"] <= high]
     line = [step for step in steps if step["smoothed"] <= high]
     powers = range(math.ceil(first), math.floor(last) + 1)
     return RateChart(
         title="Loss by learning rate",
+        x_name="learning rate",
         x_ticks=tuple(Tick(x_of(10.0**power), f"1e{power}") for power in powers),
         y_ticks=tuple(Tick(y_of(mark), f"{mark:g}") for mark in marks_y),
         width=WIDE,

@@ -17,7 +17,7 @@ from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.inference import Inference, infer, load_once
 from gateshift.errors import ConfigError, DataError
-from gateshift.evidence.calibration import softmax
+from gateshift.evidence.calibration import calibrated
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.weights import read_metadata
 
@@ -239,6 +239,6 @@ def best(
     """
     if not np.isfinite(logits).all():
         return []
-    probabilities = softmax(logits.astype(np.float64) / (temperature or 1.0))
+    probabilities = calibrated(logits, temperature)
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [{"label": classes[index], "probability": float(probabilities[index])} for index in order]

@@ -1,6 +1,5 @@
 """``gateshift report``: one page of what a run came to, beside another network where one is given."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,11 @@ import torch
 from gateshift.data.annotations import read_annotations
 from gateshift.data.dataset import EvalViews
 from gateshift.engine.device import pick_device
-from gateshift.engine.report import Baseline, write_report, write_scores_report
+from gateshift.engine.feature_map import feature_values
+from gateshift.engine.report import Baseline, file_values, run_values, write_page
 from gateshift.engine.run import RUN_SCORES
 from gateshift.engine.survey import Survey, survey_run
-from gateshift.engine.trial import recordings
-from gateshift.errors import DataError, WeightsError
-from gateshift.evidence.metrics import accuracies, accuracy_intervals
-from gateshift.evidence.paired import compare_scores
+from gateshift.errors import ConfigError, DataError, WeightsError
 from gateshift.evidence.scores import Scores
 from gateshift.models.weights import load
 
@@ -52,26 +49,31 @@ def report(
     Raises:
         DataError: there is no such run or file.
         ScoresMismatch: the baseline is of other videos, classes or labels.
+        ConfigError: ``map`` is below 0.
     """
+    if map < 0:
+        raise ConfigError(f"map is {map}; it must be at least 0. Give --map 0 for no map.")
     run = Path(run)
-    scores = Scores.load(score_file(run))
+    file = score_file(run)
+    runs = [path for path in (run, baseline and Path(baseline)) if path and path.is_dir()]
     other = as_baseline(Path(baseline)) if baseline is not None else None
-    page = Path(out) if out is not None else run / "report.html" if run.is_dir() else run.with_suffix(".html")
     if run.is_dir():
-        runs = [path for path in (run, baseline and Path(baseline)) if path and path.is_dir()]
-        write_report(run, other, page, survey_all(runs, map, pick_device(device)) if map else None)
+        values = run_values(run, other)
+        if map:
+            surveys = [(name_of(path), try_survey(path, map, pick_device(device))) for path in runs]
+            values |= feature_values(surveys, values["classes"])
     else:
-        write_scores_report(run, other, page)
-    groups = recordings(scores)
+        values = file_values(file, other)
+    page = run / "report.html" if run.is_dir() else run.with_suffix(".html")
     answer = {
-        "page": str(page),
-        "videos": len(scores.videos),
-        "top1": accuracies(scores)["top1"],
-        "top1_interval": list(accuracy_intervals(scores, groups)["top1"]),
+        "page": str(write_page(Path(out) if out is not None else page, values)),
+        "videos": values["num_videos"],
+        "top1": values["measured"]["top1"],
+        "top1_interval": values["measured"]["top1_interval"],
     }
-    if other is None:
+    if values["beside"] is None:
         return answer
-    found = compare_scores(scores, other.scores, groups)
+    found = values["beside"]["found"]
     return answer | {
         "baseline": str(baseline),
         "gain": found.gain,
@@ -83,25 +85,25 @@ def report(
     }
 
 
-def survey_all(runs: Sequence[Path], most: int, device: torch.device) -> dict[str, Survey | str]:
-    """Return the surveys of runs over their validation videos, or why there is none, by their names."""
-    return {run.resolve().name: try_survey(run, most, device) for run in runs}
-
-
 def try_survey(run: Path, most: int, device: torch.device) -> Survey | str:
-    """Return the survey of a run, or what of the run is gone."""
+    """Return the survey of a run over its validation videos, or what of the run is gone."""
     try:
         network = load(run)
         annotations = read_annotations(run / "data")
         views = EvalViews(annotations, "val", network.num_segments, network.input_spec)
     except (WeightsError, DataError) as error:
         return str(error)
-    return survey_run(run, views, most, device)
+    return survey_run(run, network, views, most, device)
 
 
 def as_baseline(path: Path) -> Baseline:
     """Return the scores of a run or a score file, by its name."""
-    return Baseline(path.resolve().stem, Scores.load(score_file(path)))
+    return Baseline(name_of(path), Scores.load(score_file(path)))
+
+
+def name_of(path: Path) -> str:
+    """Return what the page calls a run or a score file."""
+    return path.resolve().name if path.is_dir() else path.stem
 
 
 def score_file(path: Path) -> Path:

@@ -43,7 +43,7 @@ class Variant:
     @property
     def name(self) -> str:
         """What people call it."""
-        return f"{self.temporal} {self.options} {self.backbone if self.beside else ''}".strip()
+        return " ".join(filter(None, [self.temporal, self.options, self.backbone if self.beside else ""]))
 
     @property
     def model(self) -> str:

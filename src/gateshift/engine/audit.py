@@ -3,20 +3,27 @@
 Letters: M videos, A alterations, K classes.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 
 from gateshift.data.altered import PLAIN, AlteredViews
-from gateshift.engine.inference import infer
-from gateshift.engine.trial import Trial, as_scores, recordings
-from gateshift.errors import ConfigError, VideoError
+from gateshift.engine.inference import Answer
+from gateshift.engine.trial import Trial, answer_all, as_scores, recordings
+from gateshift.errors import ConfigError, WeightsError
 from gateshift.evidence.metrics import accuracies, accuracy_intervals, among_best
 from gateshift.evidence.paired import chance_text, compare_scores
 from gateshift.evidence.scores import Scores
+from gateshift.models.download import file_sha256
+from gateshift.models.weights import find_weights
+from gateshift.writing import write_text
 
+AUDIT = "audit.json"  # of a run directory
 ROUNDING = 1e-5  # of the largest logit: what adding frames up in another order changes
 MOST_CLASSES = 5  # that are named for each alteration
 
@@ -48,6 +55,24 @@ def audit(trial: Trial) -> dict[str, Any]:
     }
 
 
+def keep_audit(run_dir: Path, trial: Trial, found: Mapping[str, Any]) -> None:
+    """Write what was found into the run directory that the network is of, for its report."""
+    kept = {"weights": file_sha256(trial.weights), "videos": len(trial.views.records), **found}
+    state = PartialState()
+    if state.is_main_process:
+        write_text(run_dir / AUDIT, json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+    state.wait_for_everyone()
+
+
+def read_audit(run_dir: Path) -> dict[str, Any] | None:
+    """Return the last audit of a run; None where its weights were never audited."""
+    try:
+        kept = json.loads((run_dir / AUDIT).read_text(encoding="utf-8"))
+        return kept if kept["weights"] == file_sha256(find_weights(run_dir)) else None
+    except (OSError, ValueError, KeyError, TypeError, WeightsError):
+        return None
+
+
 def require_one_view(trial: Trial) -> None:
     """Refuse to audit a trial of several views of a video.
 
@@ -62,30 +87,23 @@ def require_one_view(trial: Trial) -> None:
 
 
 def altered_scores(trial: Trial) -> dict[str, Scores]:
-    """Return the scores of each alteration by name, the videos as they are first."""
+    """Return the scores of each alteration by name, the videos as they are first.
+
+    Raises:
+        VideoError: a video cannot be read.
+    """
     own = trial.views
     views = AlteredViews(own.annotations, own.records, own.num_segments, own.spec)
-    answers = infer(
-        trial.model,
-        views,
-        len(views.records),
-        trial.how,
-        flipped=views.flipped,
-        label_swaps=trial.label_swaps,
-        stop_at_error=True,
-        each_view=True,
-    )
-    for answer in answers:
-        if answer.error:
-            raise VideoError(answer.error)
-    logits = np.stack([answer.logits for answer in answers if answer.logits is not None])  # (M, A, K)
-    whole = as_scores(
-        [replace(answer, logits=said[0]) for answer, said in zip(answers, logits, strict=True)],
-        trial.model,
-        views,
-        trial.how,
-    )
-    return {name: replace(whole, logits=logits[:, place]) for place, name in enumerate(views.names)}
+    answers = answer_all(trial.model, views, trial.how, label_swaps=trial.label_swaps, each_view=True)
+    return {
+        name: as_scores([one_view(answer, place) for answer in answers], trial.model, views, trial.how)
+        for place, name in enumerate(views.names)
+    }
+
+
+def one_view(answer: Answer, place: int) -> Answer:
+    """Return an answer to all alterations, (A, K) logits, as that to one of them."""
+    return replace(answer, logits=None if answer.logits is None else answer.logits[place])
 
 
 def as_check(name: str, scores: Scores, plain: Scores, groups: Sequence[str]) -> dict[str, Any]:

@@ -28,9 +28,10 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """Title, ticks and frame of a chart, in pixels of a ``width`` x ``height`` picture."""
+    """Title, names, ticks and frame of a chart, in pixels of a ``width`` x ``height`` picture."""
 
     title: str
+    x_name: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     width: int = WIDTH
@@ -48,6 +49,16 @@ class Chart(Axes):
     lines: Mapping[str, tuple[Point, ...]]
 
 
+def across(share: float, width: int = WIDTH) -> float:
+    """Return where a share of the horizontal axis is, in pixels from the left."""
+    return round(LEFT + share * (width - LEFT - RIGHT), 1)
+
+
+def up(share: float) -> float:
+    """Return where a share of the vertical axis is, in pixels from the top."""
+    return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
+
+
 def line_chart(title: str, lines: Mapping[str, Sequence[float]], *, percent: bool = False) -> Chart:
     """Lay out one line per name over epochs 1, 2, ...; values that are not finite leave a gap.
 
@@ -60,11 +71,10 @@ def line_chart(title: str, lines: Mapping[str, Sequence[float]], *, percent: boo
     low, high = min(low, marks[0]), max(high, marks[-1])
 
     def x_of(epoch: float) -> float:
-        share = 0.5 if epochs < 2 else (epoch - 1) / (epochs - 1)
-        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+        return across(0.5 if epochs < 2 else (epoch - 1) / (epochs - 1))
 
     def y_of(value: float) -> float:
-        return round(HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
+        return up((value - low) / (high - low))
 
     def words(value: float) -> str:
         return f"{value:.1%}" if percent else f"{value:.4g}"
@@ -82,7 +92,7 @@ def line_chart(title: str, lines: Mapping[str, Sequence[float]], *, percent: boo
     ]
     x_ticks = tuple(Tick(x_of(epoch), f"{epoch:.0f}") for epoch in sorted({1, *steps} if epochs else ()))
     y_ticks = tuple(Tick(y_of(mark), f"{mark:.0%}" if percent else f"{mark:g}") for mark in marks)
-    return Chart(title=title, lines=points, x_ticks=x_ticks, y_ticks=y_ticks)
+    return Chart(title=title, x_name="epoch", lines=points, x_ticks=x_ticks, y_ticks=y_ticks)
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:

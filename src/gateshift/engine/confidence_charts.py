@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, Tick
+from gateshift.engine.chart import Axes, Tick, across, up
 from gateshift.evidence.calibration import Bin
 from gateshift.evidence.coverage import Answered
 
@@ -24,19 +24,8 @@ class Spot:
 class ShareChart(Axes):
     """All that a chart of one share against another shows; both axes go from 0 to 1."""
 
-    x_name: str
     lines: Mapping[str, tuple[Spot, ...]]
     diagonal: bool = False
-
-
-def x_of(share: float) -> float:
-    """Return where a share stands on the horizontal axis, in pixels."""
-    return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
-
-
-def y_of(share: float) -> float:
-    """Return where a share stands on the vertical axis, in pixels."""
-    return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
 
 
 def reliability_chart(tables: Mapping[str, Sequence[Bin]]) -> ShareChart:
@@ -46,8 +35,8 @@ def reliability_chart(tables: Mapping[str, Sequence[Bin]]) -> ShareChart:
         most = max((row.videos for row in table), default=1)
         lines[name] = tuple(
             Spot(
-                x_of(row.confidence),
-                y_of(row.accuracy),
+                across(row.confidence),
+                up(row.accuracy),
                 f"{name}: {row.videos} videos of confidence {row.confidence:.0%}, {row.accuracy:.0%} right",
                 2 + 6 * (row.videos / most) ** 0.5,
             )
@@ -61,8 +50,8 @@ def coverage_chart(answered: Sequence[Answered]) -> ShareChart:
     """Lay out accuracy against the share of videos that are answered."""
     spots = tuple(
         Spot(
-            x_of(row.coverage),
-            y_of(row.accuracy),
+            across(row.coverage),
+            up(row.accuracy),
             f"the surest {row.coverage:.0%}: {row.accuracy:.1%} right, confidence from {row.confidence:.1%}",
         )
         for row in sorted(answered, key=lambda row: row.coverage)
@@ -78,6 +67,6 @@ def _chart(
         x_name=x_name,
         lines=lines,
         diagonal=diagonal,
-        x_ticks=tuple(Tick(x_of(mark), f"{mark:.0%}") for mark in MARKS),
-        y_ticks=tuple(Tick(y_of(mark), f"{mark:.0%}") for mark in MARKS),
+        x_ticks=tuple(Tick(across(mark), f"{mark:.0%}") for mark in MARKS),
+        y_ticks=tuple(Tick(up(mark), f"{mark:.0%}") for mark in MARKS),
     )

@@ -42,7 +42,9 @@ class TrainConfig:
     lr: float = 1e-3
     """Learning rate at the end of the warm-up, for one effective batch."""
     backbone_lr: float = 1.0
-    """Factor on the learning rate of pretrained layers; temporal modules and head have 1."""
+    """Factor on the learning rate of pretrained layers; the head has 1."""
+    gate_lr: float = 1.0
+    """Factor on the learning rate of temporal modules; below 1, gates with AdamW stay off their ends."""
     weight_decay: float = 0.02
     """On every parameter, norms and biases included, as the released code applies it."""
     warmup_epochs: int = 1
@@ -98,7 +100,7 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in AT_LEAST_0:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        for name in ("lr", "backbone_lr", "distill_temperature"):
+        for name in ("lr", "backbone_lr", "gate_lr", "distill_temperature"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("dropout", "label_smoothing", "ema"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")

@@ -72,17 +72,17 @@ def feature_map(name: str, found: Survey, classes: Sequence[str]) -> FeatureMap:
     )
 
 
-def feature_values(surveys: Mapping[str, Survey | str], classes: Sequence[str]) -> dict[str, Any]:
-    """Return what the page shows of surveys, or of why there is none, by their names.
+def feature_values(surveys: Sequence[tuple[str, Survey | str]], classes: Sequence[str]) -> dict[str, Any]:
+    """Return what the page shows of networks' names and surveys, or of why there is none.
 
     Gates are those of the first.
     """
-    first = next(iter(surveys.values()), "")
+    first = surveys[0][1] if surveys else ""
     by_class = [] if isinstance(first, str) else gates_by_class(first, classes)
     return {
         "maps": [
             FeatureMap(name, (), found) if isinstance(found, str) else feature_map(name, found, classes)
-            for name, found in surveys.items()
+            for name, found in surveys
         ],
         "class_gates": by_class,
         "gate_names": () if isinstance(first, str) else first.modules,

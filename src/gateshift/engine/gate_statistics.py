@@ -3,8 +3,9 @@
 Letters: B clips, T frames, h w of a gate plane.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from gateshift.engine.device import autocast
 from gateshift.engine.run import GATE_COLUMNS
 from gateshift.errors import VideoError
 from gateshift.models.classifier import VideoClassifier
-from gateshift.nn import GateShift, GateShiftFuse
+from gateshift.nn import Exchanging, GateShift, GateShiftFuse
 
 DIRECTIONS = ("earlier", "later")  # what the two gates of a module do, in their order
 MOST_CLIPS = 8
@@ -53,26 +54,35 @@ class GateClips:
             return None
 
 
-def gate_modules(network: VideoClassifier) -> dict[str, GateShift | GateShiftFuse]:
-    """Return the modules that have gates by the convolution they follow; TSN and TSM have none."""
+def exchanging_modules(network: VideoClassifier) -> dict[str, Exchanging]:
+    """Return the modules that can be closed by the convolution they follow; TSN has none."""
     return {
         name.removesuffix(".temporal"): module
         for name, module in network.backbone.named_modules()
-        if isinstance(module, GateShift | GateShiftFuse)
+        if isinstance(module, Exchanging)
     }
 
 
+def gate_modules(network: VideoClassifier) -> dict[str, GateShift | GateShiftFuse]:
+    """Return those of ``exchanging_modules`` that have gates; TSN and TSM have none."""
+    modules = exchanging_modules(network)
+    return {name: each for name, each in modules.items() if isinstance(each, GateShift | GateShiftFuse)}
+
+
 @contextmanager
-def looking_at_gates(network: VideoClassifier, look: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """In forward passes inside, show each module's gates (B, 2, T, h, w) to ``look``, after its name."""
+def watching_gates(network: VideoClassifier) -> Iterator[dict[str, Tensor]]:
+    """Yield what holds, after a forward pass inside, its gates (B, 2, T, h, w) by module."""
+    planes: dict[str, Tensor] = {}
+
+    def keep(module: GateShift | GateShiftFuse, inputs: tuple[Tensor], name: str) -> None:
+        planes[name] = module.gates(inputs[0])
+
     hooks = [
-        module.register_forward_pre_hook(
-            lambda module, inputs, name=name: look(name, module.gates(inputs[0]))
-        )
+        module.register_forward_pre_hook(partial(keep, name=name))
         for name, module in gate_modules(network).items()
     ]
     try:
-        yield
+        yield planes
     finally:
         for hook in hooks:
             hook.remove()
@@ -90,16 +100,12 @@ def measure_gates(
     if not modules or not clips:
         return []
     found: dict[str, list[Tensor]] = {name: [] for name in modules}
-
-    def look(name: str, gates: Tensor) -> None:
-        found[name].append(_three_means(gates.float()))
-
     device = network.head.weight.device
     # The class's own method: where the backbone is compiled, hooks that came later would not be called.
     backbone: Any = network.backbone
     forward_features = type(backbone).forward_features
     with (
-        looking_at_gates(network, look),
+        watching_gates(network) as planes,
         torch.no_grad(),
         evaluating(network),
         autocast(device, precision),
@@ -107,6 +113,8 @@ def measure_gates(
         for clip in clips:
             inputs = normalize(clip.to(device), network.input_spec)
             forward_features(backbone, inputs.flatten(0, 1))
+            for name, gates in planes.items():
+                found[name].append(_three_means(gates.float()))
     means = {name: torch.stack(each).mean(dim=0).tolist() for name, each in found.items()}  # 2 x 3
     return [
         dict(zip(GATE_COLUMNS, (epoch, name, direction, *(round(value, 6) for value in three)), strict=True))

@@ -161,8 +161,7 @@ def train_one_epoch(learner: Learner, position: Position, stop: StopRequest) -> 
                 step_optimizer(learner, check.note_gradients)
             bad = []
             learner.watch.window(position, step + 1, tally, bar)
-            saving = tally.seconds > SAVE_SECONDS
-            stopping, saving = agree(bool(stop), saving, step + 1 == len(batches))
+            stopping, saving = agree(bool(stop), tally.seconds > SAVE_SECONDS, step + 1 == len(batches))
             if stopping or saving:
                 save(step + 1)
             if stopping:

@@ -32,21 +32,12 @@ FUSED = ("cpu", "cuda")  # where torch updates all parameters in one pass over m
 
 
 def build_optimizer(model: VideoClassifier, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser over groups of one rate: the backbone's own layers, then all that starts new.
-
-    With ``layer_decay`` each stage of the backbone is a group; layers that never learn are in none.
-    """
-    own: dict[float, list[nn.Parameter]] = {}
-    new: list[nn.Parameter] = []
+    """Return the optimiser over groups of one rate; layers that never learn are in none."""
+    of_factor: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        if is_inherited(name):
-            own.setdefault(own_factor(model, name, config), []).append(parameter)
-        else:
-            new.append(parameter)
-    groups: list[dict[str, Any]] = [{"params": own[factor], "factor": factor} for factor in own]
-    groups.append({"params": new, "factor": 1.0})
+        if parameter.requires_grad:
+            of_factor.setdefault(rate_factor(model, name, config), []).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": of_factor[factor], "factor": factor} for factor in of_factor]
     settings: dict[str, Any] = {
         "lr": config.lr,
         "weight_decay": config.weight_decay,
@@ -57,8 +48,12 @@ def build_optimizer(model: VideoClassifier, config: TrainConfig) -> torch.optim.
     return torch.optim.AdamW(groups, **settings)
 
 
-def own_factor(model: VideoClassifier, name: str, config: TrainConfig) -> float:
-    """Return the factor on the learning rate of a parameter of the backbone's own layers."""
+def rate_factor(model: VideoClassifier, name: str, config: TrainConfig) -> float:
+    """Return the factor on the learning rate of a parameter."""
+    if ".temporal." in name:
+        return config.gate_lr
+    if not is_inherited(name):
+        return 1.0
     backbone = BACKBONES[MODELS[model.spec.name].backbone]
     from_top = len(backbone.stages) - 1 - backbone.stage_of(name.removeprefix("backbone."))
     return (config.backbone_lr if config.pretrained else 1.0) * config.layer_decay**from_top

@@ -13,12 +13,12 @@ import numpy as np
 
 from gateshift.data.annotations import read_annotations
 from gateshift.data.records import Annotations
+from gateshift.engine.audit import read_audit
 from gateshift.engine.confidence_charts import coverage_chart, reliability_chart
 from gateshift.engine.curves import curves_of, data_wait, read_log, read_rows
 from gateshift.engine.feature_map import feature_values
 from gateshift.engine.pages import data_uri, render_page
 from gateshift.engine.run import BAD_VIDEOS, RUN_SCORES
-from gateshift.engine.survey import Survey
 from gateshift.engine.trial import recordings
 from gateshift.engine.waiting import waiting_advice
 from gateshift.engine.worst_clips import Films, worst_clips
@@ -56,55 +56,50 @@ class Cell:
     share: float  # of the videos of its true class
 
 
-def write_report(
-    run_dir: Path,
-    baseline: Baseline | None = None,
-    path: Path | None = None,
-    surveys: Mapping[str, Survey | str] | None = None,
-) -> Path:
-    """Write the page of a run from what it left in its directory; return its path.
-
-    Args:
-        run_dir: the run.
-        baseline: another network's scores of the same videos.
-        path: the page; ``report.html`` in the run directory without.
-        surveys: features of the run's videos, or why there are none, by network; its own first.
+def write_report(run_dir: Path) -> Path:
+    """Write ``report.html`` of a run from what it left in its directory; return its path.
 
     Raises:
         DataError: the directory holds no run, or one that has not finished an epoch.
-        ScoresMismatch: the baseline is of other videos.
     """
-    path = path or run_dir / "report.html"
-    write_text(path, render_page("report.html.j2", page_values(run_dir, baseline, surveys)))
+    return write_page(run_dir / "report.html", run_values(run_dir))
+
+
+def write_page(path: Path, values: Mapping[str, Any]) -> Path:
+    """Write the page of ``run_values`` or ``file_values``; return its path."""
+    write_text(path, render_page("report.html.j2", dict(values)))
     return path
 
 
-def write_scores_report(file: Path, baseline: Baseline | None, path: Path) -> Path:
-    """Write the page of a score file, of which no run is known; return its path.
+def file_values(file: Path, baseline: Baseline | None = None) -> dict[str, Any]:
+    """Return all that the template shows of a score file, of which no run is known.
 
     Raises:
         DataError: the file holds no scores.
         ScoresMismatch: the baseline is of other videos.
     """
-    values = score_values(Scores.load(file), None, baseline) | feature_values({}, ())
-    write_text(path, render_page("report.html.j2", values | {"title": file.stem, "of_run": False}))
-    return path
+    values = score_values(Scores.load(file), None, baseline) | feature_values((), ())
+    return values | {"title": file.stem, "of_run": False, "audit": None}
 
 
-def page_values(
-    run_dir: Path, baseline: Baseline | None = None, surveys: Mapping[str, Survey | str] | None = None
-) -> dict[str, Any]:
-    """Return all that the template shows of a run."""
+def run_values(run_dir: Path, baseline: Baseline | None = None) -> dict[str, Any]:
+    """Return all that the template shows of a run, its map and gates by class excepted.
+
+    Raises:
+        DataError: the directory holds no run, or one that has not finished an epoch.
+        ScoresMismatch: the baseline is of other videos.
+    """
     log = read_log(run_dir)
     annotations = _read_lists(run_dir)
     gates = run_dir / "explain" / "gates.png"
     scores = Scores.load(run_dir / RUN_SCORES)
     return {
         **score_values(scores, annotations, baseline, run_temperature(run_dir)),
-        **feature_values(surveys or {}, scores.classes),
+        **feature_values((), ()),
         **described_run(run_dir),
         **curves_of(run_dir, log),
         "of_run": True,
+        "audit": read_audit(run_dir),
         "num_train": len(annotations.splits.get("train", ())) if annotations else None,
         "epochs": len(log),
         "seconds": sum(row["seconds"] for row in log),

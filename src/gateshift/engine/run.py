@@ -35,6 +35,7 @@ LOG_COLUMNS = (
     "left_out",
 )
 RUN_SCORES = "val_scores.npz"
+TEST_SCORES = "test_scores.npz"  # of a comparison, or the demo, which test their runs
 BAD_VIDEOS = "bad_videos.csv"
 BAD_VIDEO_COLUMNS = ("video", "split", "epoch", "reason")
 GATES = "gates.csv"

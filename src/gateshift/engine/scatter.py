@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, Tick, nice_ticks
+from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, Tick, across, nice_ticks, up
 
 LETTER, LINE = 6.6, 13  # room that a letter and a line of a label take, in pixels
 
@@ -37,7 +37,6 @@ class Mark:
 class Scatter(Axes):
     """All that the chart shows."""
 
-    x_name: str
     marks: tuple[Mark, ...]
 
 
@@ -51,10 +50,10 @@ def scatter_chart(title: str, x_name: str, measured: Sequence[Measured]) -> Scat
     bottom, top = marks_y[0], marks_y[-1]
 
     def x_of(cost: float) -> float:
-        return round(LEFT + (cost - least) / (most - least) * (WIDTH - LEFT - RIGHT), 1)
+        return across((cost - least) / (most - least))
 
     def y_of(accuracy: float) -> float:
-        return round(HEIGHT - BOTTOM - (accuracy - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM), 1)
+        return up((accuracy - bottom) / (top - bottom))
 
     marks = []
     for one in sorted(measured, key=lambda one: -one.accuracy):

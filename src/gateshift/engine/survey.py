@@ -17,13 +17,13 @@ from torch import Tensor
 
 from gateshift.data.dataset import EvalViews
 from gateshift.data.transforms import normalize
-from gateshift.engine.gate_statistics import gate_modules, looking_at_gates
+from gateshift.engine.gate_statistics import gate_modules, watching_gates
 from gateshift.engine.progress import progress_bar
 from gateshift.engine.trial import record_name
 from gateshift.errors import VideoError
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.download import file_sha256
-from gateshift.models.weights import find_weights, load
+from gateshift.models.weights import find_weights
 from gateshift.writing import write_atomically
 
 SURVEY = "survey.npz"  # of a run directory
@@ -49,8 +49,10 @@ class Survey:
     gates: np.ndarray
 
 
-def survey_run(run_dir: Path, views: EvalViews, most: int, device: torch.device) -> Survey:
-    """Return the survey of a run over at most so many videos, spread evenly over ``views``.
+def survey_run(
+    run_dir: Path, network: VideoClassifier, views: EvalViews, most: int, device: torch.device
+) -> Survey:
+    """Return the survey of a run's network over at most so many videos, spread evenly over ``views``.
 
     It is kept in the run directory: the same weights and videos are not gone through again. Videos that
     cannot be read are left out.
@@ -65,7 +67,7 @@ def survey_run(run_dir: Path, views: EvalViews, most: int, device: torch.device)
     kept = _read(run_dir / SURVEY, key)
     if kept is not None:
         return kept
-    found = survey(load(weights), views, places, device)
+    found = survey(network, views, places, device)
     write_atomically(run_dir / SURVEY, lambda path: _write(path, found, key))
     return found
 
@@ -74,14 +76,9 @@ def survey(network: VideoClassifier, views: EvalViews, places: Sequence[int], de
     """Run the first view of some videos through a network, one by one."""
     network = network.to(device).eval()
     modules = tuple(gate_modules(network))
-    opened: dict[str, float] = {}
-
-    def look(name: str, gates: Tensor) -> None:
-        opened[name] = float(gates.abs().mean())
-
     kept, features, gates = [], [], []
     with (
-        looking_at_gates(network, look),
+        watching_gates(network) as planes,
         torch.inference_mode(),
         progress_bar("features", len(places)) as bar,
     ):
@@ -90,7 +87,7 @@ def survey(network: VideoClassifier, views: EvalViews, places: Sequence[int], de
                 kept.append(place)
                 inputs = normalize(clip.to(device), network.input_spec)
                 features.append(network.forward_features(inputs)[0].mean(dim=0).float().cpu().numpy())
-                gates.append([opened[name] for name in modules])
+                gates.append([float(planes[name].abs().mean()) for name in modules])
             bar.advance()
     return Survey(
         videos=tuple(record_name(views.records[place]) for place in kept),

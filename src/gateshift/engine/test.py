@@ -13,7 +13,7 @@ from gateshift.data.lists import find_lists
 from gateshift.data.locate import locate
 from gateshift.data.records import Annotations, VideoRecord
 from gateshift.engine.audit import audit as audited
-from gateshift.engine.audit import require_one_view
+from gateshift.engine.audit import keep_audit, require_one_view
 from gateshift.engine.device import pick_device, pick_precision
 from gateshift.engine.edition import require_same_edition
 from gateshift.engine.inference import Inference, load_once
@@ -72,7 +72,8 @@ def test(
         precision: auto, float32, bfloat16 or float16; auto is bfloat16 on CUDA and float32 elsewhere.
         save_scores: where to write the scores of every video (.npz), for `ensemble`.
         audit: test also what was shuffled, reversed, frozen, mirrored, made grey and cropped elsewhere, and
-            say what share of the accuracy needs the order of frames, and which classes.
+            say what share of the accuracy needs the order of frames, and which classes. A run keeps it as
+            `audit.json`, and `gateshift report` shows it.
 
     Returns:
         ``top1``, ``top5``, ``mean_class_accuracy`` and ``top1_interval`` and so on of each; ``per_class``,
@@ -95,7 +96,11 @@ def test(
         require_one_view(trial)
     scores = trial.run(Path(save_scores) if save_scores else None)
     answer = {**evidence_of(scores, trial.model.temperature), "views": len(trial.views.flipped)}
-    return answer | ({"audit": audited(trial)} if audit else {})
+    if audit:
+        answer["audit"] = audited(trial)
+        if Path(model).is_dir():
+            keep_audit(Path(model), trial, answer["audit"])
+    return answer
 
 
 def evidence_of(scores: Scores, temperature: float | None = None) -> dict[str, Any]:

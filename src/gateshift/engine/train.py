@@ -26,6 +26,7 @@ def train(
     optimizer: str | None = None,
     lr: float | None = None,
     backbone_lr: float | None = None,
+    gate_lr: float | None = None,
     weight_decay: float | None = None,
     warmup_epochs: int | None = None,
     schedule: str | None = None,
@@ -96,6 +97,7 @@ def train(
         optimizer: sgd (momentum 0.9) or adamw.
         lr: learning rate at the end of the warm-up.
         backbone_lr: factor on the learning rate of pretrained layers.
+        gate_lr: factor on the learning rate of temporal modules.
         weight_decay: on every parameter.
         warmup_epochs: epochs of linear warm-up before the cosine.
         schedule: when the learning rate moves: epoch or step.
@@ -164,6 +166,7 @@ def train(
             "optimizer": optimizer,
             "lr": lr,
             "backbone_lr": backbone_lr,
+            "gate_lr": gate_lr,
             "weight_decay": weight_decay,
             "warmup_epochs": warmup_epochs,
             "schedule": schedule,

@@ -134,6 +134,24 @@ def score(
     Raises:
         VideoError: a video cannot be read.
     """
+    answers = answer_all(model, views, how, label_swaps=label_swaps, kept=kept)
+    return as_scores(answers, model, views, how)
+
+
+def answer_all(
+    model: VideoClassifier,
+    views: EvalViews,
+    how: Inference,
+    *,
+    label_swaps: Mapping[int, int],
+    kept: KeptAnswers | None = None,
+    each_view: bool = False,
+) -> list[Answer]:
+    """Return what ``infer`` does of all videos.
+
+    Raises:
+        VideoError: a video cannot be read.
+    """
     answers = infer(
         model,
         views,
@@ -143,11 +161,12 @@ def score(
         label_swaps=label_swaps,
         stop_at_error=True,
         kept=kept,
+        each_view=each_view,
     )
     for answer in answers:
         if answer.error:
             raise VideoError(answer.error)
-    return as_scores(answers, model, views, how)
+    return answers
 
 
 def score_readable(

@@ -80,6 +80,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+def calibrated(logits: np.ndarray, temperature: float | None) -> np.ndarray:
+    """Return what people are shown of logits (..., K): probabilities, at a temperature where one is known."""
+    return softmax(logits.astype(np.float64) / (temperature or 1.0))
+
+
 def cooled(scores: Scores, temperature: float) -> Scores:
     """Return scores whose probabilities are those at a temperature: the same order, another confidence.
 

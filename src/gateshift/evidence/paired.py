@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateshift.evidence.intervals import Interval, bootstrap
-from gateshift.evidence.metrics import accuracies_of_sums, accuracy_sums, among_best
+from gateshift.evidence.metrics import among_best
 from gateshift.evidence.scores import Scores
 
 SURE = 0.05  # chances below it are taken for a difference
@@ -22,8 +22,6 @@ class Comparison:
     Attributes:
         gain: top-1 over the baseline's, a fraction.
         gain_interval: where it lies, 95 %, by resampled groups of videos.
-        class_gain: mean class accuracy over the baseline's.
-        class_gain_interval: where it lies.
         only_this: videos that this network alone has right.
         only_baseline: videos that the baseline alone has right.
         chance: how often chance sets two equally good networks so far apart: McNemar's exact test. It takes
@@ -32,8 +30,6 @@ class Comparison:
 
     gain: float
     gain_interval: Interval
-    class_gain: float
-    class_gain_interval: Interval
     only_this: int
     only_baseline: int
     chance: float
@@ -47,7 +43,7 @@ class Comparison:
     def verdict(self) -> str:
         """Say in words which is better.
 
-        >>> Comparison(0.02, (-0.01, 0.05), 0.02, (-0.01, 0.05), 12, 8, 0.5034).verdict()
+        >>> Comparison(0.02, (-0.01, 0.05), 12, 8, 0.5034).verdict()
         'no difference that chance would not make: 2.0 points (-1.0 to 5.0), p = 0.50'
         """
         low, high = (f"{100 * end:.1f}" for end in self.gain_interval)
@@ -80,19 +76,17 @@ def compare_scores(scores: Scores, baseline: Scores, groups: Sequence[str] | Non
         ScoresMismatch: the videos, classes or labels are not the same.
     """
     baseline = baseline.same_videos_as(scores)
-    sums = np.hstack([accuracy_sums(scores), accuracy_sums(baseline)])
-    found = bootstrap(sums, gains_of_sums, groups)
-    gain, class_gain = gains_of_sums(sums.sum(axis=0)[None])[0].tolist()
     own, other = among_best(scores, 1), among_best(baseline, 1)
+    difference = own.astype(np.float64) - other
+    (interval,) = bootstrap(np.column_stack([difference, np.ones(len(own))]), share_of_sums, groups)
     only_this, only_baseline = int((own & ~other).sum()), int((other & ~own).sum())
     chance = mcnemar(only_this, only_baseline)
-    return Comparison(gain, found[0], class_gain, found[1], only_this, only_baseline, chance)
+    return Comparison(float(difference.mean()), interval, only_this, only_baseline, chance)
 
 
-def gains_of_sums(sums: np.ndarray) -> np.ndarray:
-    """Return what top-1 and mean class accuracy of one network are above another's: (R, 2 S) -> (R, 2)."""
-    this, baseline = (accuracies_of_sums(half) for half in np.split(sums, 2, axis=1))
-    return (this - baseline)[:, [0, 2]]
+def share_of_sums(sums: np.ndarray) -> np.ndarray:
+    """Return what the first sum is of the second: (R, 2) -> (R, 1)."""
+    return sums[:, :1] / sums[:, 1:]
 
 
 def mcnemar(only_one: int, only_other: int) -> float:

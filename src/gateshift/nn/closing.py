@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from gateshift.nn.gate_shift import GateShift, GateShiftFuse
 from gateshift.nn.temporal_shift import TemporalShift
 
+Exchanging = GateShift | GateShiftFuse | TemporalShift
+
 
 @contextmanager
-def closing(modules: Sequence[GateShift | GateShiftFuse | TemporalShift]) -> Iterator[None]:
+def closing(modules: Sequence[Exchanging]) -> Iterator[None]:
     """Inside, modules move nothing: all gates are 0, and TemporalShift hands on what it gets.
 
     A GateShift still riffles its channels, as the network learnt it with, and a GateShiftFuse still weighs

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gateshift.data.transforms import normalize
-from gateshift.engine.gate_statistics import looking_at_gates
+from gateshift.engine.gate_statistics import exchanging_modules, watching_gates
 from gateshift.models.classifier import VideoClassifier
-from gateshift.nn import GateShift, GateShiftFuse, TemporalShift, closing
-
-Exchanging = GateShift | GateShiftFuse | TemporalShift
+from gateshift.nn import Exchanging, closing
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +47,8 @@ def look(network: VideoClassifier, clip: Tensor, device: torch.device) -> Look:
     """
     network = network.to(device).eval()
     inputs = normalize(clip[None].to(device), network.input_spec)
-    gates: dict[str, np.ndarray] = {}
-
-    def keep(name: str, planes: Tensor) -> None:
-        gates[name] = planes[0].float().cpu().numpy()
-
     with torch.inference_mode():
-        with looking_at_gates(network, keep):
+        with watching_gates(network) as planes:
             features = network.backbone.forward_features(inputs.flatten(0, 1)).float()  # type: ignore[operator]
         modules = exchanging_modules(network)
         closed = {name: _closed_logits(network, inputs, [module]) for name, module in modules.items()}
@@ -68,19 +61,10 @@ def look(network: VideoClassifier, clip: Tensor, device: torch.device) -> Look:
         logits=frame_logits.mean(axis=0),
         frame_logits=frame_logits,
         maps=maps.cpu().numpy(),
-        gates=gates,
+        gates={name: each[0].float().cpu().numpy() for name, each in planes.items()},
         closed=closed,
         all_closed=all_closed,
     )
-
-
-def exchanging_modules(network: VideoClassifier) -> dict[str, Exchanging]:
-    """Return the modules by which frames exchange features, by the convolution they follow; TSN has none."""
-    return {
-        name.removesuffix(".temporal"): module
-        for name, module in network.backbone.named_modules()
-        if isinstance(module, Exchanging)
-    }
 
 
 def _closed_logits(network: nn.Module, inputs: Tensor, modules: list[Exchanging]) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateshift.apps.measuring.cases import WHOLE
-from gateshift.engine.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, Tick, nice_ticks
+from gateshift.engine.chart import TOP, WIDTH, Axes, Tick, across, nice_ticks, up
 from gateshift.engine.machine import describe
 from gateshift.engine.pages import render_page
 from gateshift.writing import write_text
@@ -91,6 +91,7 @@ def bars(results: Sequence[Row]) -> Bars:
 
     return Bars(
         title="Time in units of the plain implementation's",
+        x_name="",
         bars=tuple(
             Bar(
                 name=case_name(row),
@@ -129,10 +130,10 @@ def _growth(rows: Sequence[Row]) -> Growth:
     marks_y = nice_ticks(0, max(max(row["seconds"], row["plain_seconds"]) for row in rows))
 
     def x_of(segments: float) -> float:
-        return round(LEFT + segments / marks_x[-1] * (WIDTH - LEFT - RIGHT), 1)
+        return across(segments / marks_x[-1])
 
     def y_of(seconds: float) -> float:
-        return round(HEIGHT - BOTTOM - seconds / marks_y[-1] * (HEIGHT - TOP - BOTTOM), 1)
+        return up(seconds / marks_y[-1])
 
     def line(name: str, key: str) -> tuple[Mark, ...]:
         ordered = sorted(rows, key=lambda row: row["num_segments"])
@@ -147,6 +148,7 @@ def _growth(rows: Sequence[Row]) -> Growth:
 
     return Growth(
         title=case_name(rows[0]).rpartition(",")[0] + ", seconds",
+        x_name="segments",
         lines={"gateshift": line("gateshift", "seconds"), "plain": line("plain", "plain_seconds")},
         x_ticks=tuple(Tick(x_of(mark), f"{mark:g}") for mark in marks_x),
         y_ticks=tuple(Tick(y_of(mark), f"{mark:g}") for mark in marks_y),
