@@ -201,17 +201,26 @@ def as_result(key: tuple[str, str, int], training: Training) -> dict[str, Any]:
 
 
 def show(answer: dict[str, Any]) -> None:
-    """Print the table to stderr and the JSON to stdout."""
+    """Print the table to stderr and the JSON to stdout: differences are of trainings of one seed."""
     rows = answer["results"]
     temporals, recipes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("temporal", "recipe"))
+    found = {(row["recipe"], row["temporal"], row["seed"]): row for row in rows}
+    columns = ("last epoch", "best epoch", f"over {temporals[0]}", f"over {recipes[0]}")
+    names = f"  {'':<18}" + "".join(f"{name:>16}" for name in columns)
     print(f"{answer['only']}, {answer['backbone']}: top-1 in %, mean ± deviation of seeds", file=sys.stderr)
+    print(f"{names}{'s':>8}", file=sys.stderr)
     for recipe in recipes:
         for temporal in temporals:
             of = [row for row in rows if (row["recipe"], row["temporal"]) == (recipe, temporal)]
-            last, best = (spread([row[key] for row in of]) for key in ("last_top1", "best_top1"))
+            cells = [spread([row[key] for row in of]) for key in ("last_top1", "best_top1")]
+            for beside in ((recipe, temporals[0]), (recipes[0], temporal)):
+                others = [found[*beside, row["seed"]] for row in of]
+                cells.append(
+                    spread([a["last_top1"] - b["last_top1"] for a, b in zip(of, others, strict=True)])
+                )
+            line = "".join(f"{cell:>16}" for cell in cells)
             seconds = mean(row["seconds"] for row in of)
-            line = f"  {recipe:<12}{temporal:<6}{last:>14}  best epoch {best:>14}  {seconds:6.0f} s"
-            print(line, file=sys.stderr)
+            print(f"  {recipe:<12}{temporal:<6}{line}{seconds:>8.0f}", file=sys.stderr)
     print(json.dumps(answer))
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.freezing import choose_learning, hold_norms, is_inherited
-from gateshift.engine.optim import build_optimizer, learning_rate, set_learning_rate
+from gateshift.engine.optim import build_optimizer, current_rate, learning_rate, set_learning_rate
 from gateshift.models.backbones import BACKBONES
 from gateshift.models.registry import MODELS, create_model, list_models
 
@@ -59,6 +59,13 @@ def test_gates_and_the_backbone_move_at_rates_of_their_own():
     gates = {id(p) for n, p in model.named_parameters() if ".temporal." in n}
     assert groups[0.01] == gates and groups[1.0] == {id(p) for p in model.head.parameters()}
     assert set(groups) == {0.1, 1.0, 0.01}
+    set_learning_rate(optimizer, TrainConfig(lr=0.5, warmup_epochs=0), 0)
+    assert current_rate(optimizer) == 0.5
+
+
+def test_what_has_no_gates_has_no_rate_of_theirs():
+    optimizer = build_optimizer(create_model("s3d_resnet18", 4, 2), TrainConfig(gate_lr=0.01))
+    assert [group["factor"] for group in optimizer.param_groups] == [1.0]
 
 
 def test_partial_bn_freezes_all_2d_norms_but_the_first_and_no_gate():

@@ -94,7 +94,7 @@ def find_lr(
         accumulate: batches per optimiser step.
         optimizer: sgd (momentum 0.9) or adamw.
         backbone_lr: factor on the learning rate of pretrained layers.
-        gate_lr: factor on the learning rate of temporal modules.
+        gate_lr: factor on the learning rate of gates.
         layer_decay: factor on the learning rate from each stage of the backbone to the one before it.
         augment: what changes clips beyond crops and flips, as of `train`.
         precision: auto, float32, bfloat16 or float16.

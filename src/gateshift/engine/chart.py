@@ -91,8 +91,20 @@ def line_chart(title: str, lines: Mapping[str, Sequence[float]], *, percent: boo
         epoch for epoch in nice_ticks(1, max(epochs, 2), most=8) if epoch % 1 == 0 and 1 <= epoch <= epochs
     ]
     x_ticks = tuple(Tick(x_of(epoch), f"{epoch:.0f}") for epoch in sorted({1, *steps} if epochs else ()))
-    y_ticks = tuple(Tick(y_of(mark), f"{mark:.0%}" if percent else f"{mark:g}") for mark in marks)
+    y_ticks = tuple(Tick(y_of(mark), f"{mark:.0%}" if percent else short(mark)) for mark in marks)
     return Chart(title=title, x_name="epoch", lines=points, x_ticks=x_ticks, y_ticks=y_ticks)
+
+
+def short(value: float) -> str:
+    """Return a round value in few letters, for which there is room beside an axis.
+
+    >>> [short(value) for value in (0, 2.5, 0.015, 0.00015)]
+    ['0', '2.5', '0.015', '1.5e-4']
+    """
+    if value == 0 or abs(value) >= 1e-3:
+        return f"{value:g}"
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}"
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:

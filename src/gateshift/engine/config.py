@@ -44,7 +44,7 @@ class TrainConfig:
     backbone_lr: float = 1.0
     """Factor on the learning rate of pretrained layers; the head has 1."""
     gate_lr: float = 1.0
-    """Factor on the learning rate of temporal modules; below 1, gates with AdamW stay off their ends."""
+    """Factor on the learning rate of gates; with AdamW, one below 1 keeps them from their ends."""
     weight_decay: float = 0.02
     """On every parameter, norms and biases included, as the released code applies it."""
     warmup_epochs: int = 1

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.learner import Learner
+from gateshift.engine.optim import current_rate
 from gateshift.engine.progress import console
 from gateshift.engine.run import Position
 from gateshift.engine.waiting import SECONDS, waiting_advice
@@ -25,7 +26,7 @@ def close_epoch(learner: Learner, position: Position, scores: Scores) -> None:
     val_loss = mean_loss(scores)
     row = {
         "epoch": position.epoch + 1,
-        "lr": learner.optimizer.param_groups[-1]["lr"],
+        "lr": current_rate(learner.optimizer),
         "train_loss": loss_sum / clips,
         "train_top1": right / clips,
         "val_loss": val_loss,

@@ -8,6 +8,7 @@ from torch import nn
 
 from gateshift.engine.config import TrainConfig
 from gateshift.engine.freezing import is_inherited
+from gateshift.engine.gate_statistics import gate_modules
 from gateshift.models.backbones import BACKBONES
 from gateshift.models.classifier import VideoClassifier
 from gateshift.models.registry import MODELS
@@ -33,10 +34,12 @@ FUSED = ("cpu", "cuda")  # where torch updates all parameters in one pass over m
 
 def build_optimizer(model: VideoClassifier, config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimiser over groups of one rate; layers that never learn are in none."""
+    of_gates = {id(each) for module in gate_modules(model).values() for each in module.parameters()}
     of_factor: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            of_factor.setdefault(rate_factor(model, name, config), []).append(parameter)
+            factor = config.gate_lr if id(parameter) in of_gates else rate_factor(model, name, config)
+            of_factor.setdefault(factor, []).append(parameter)
     groups: list[dict[str, Any]] = [{"params": of_factor[factor], "factor": factor} for factor in of_factor]
     settings: dict[str, Any] = {
         "lr": config.lr,
@@ -49,9 +52,7 @@ def build_optimizer(model: VideoClassifier, config: TrainConfig) -> torch.optim.
 
 
 def rate_factor(model: VideoClassifier, name: str, config: TrainConfig) -> float:
-    """Return the factor on the learning rate of a parameter."""
-    if ".temporal." in name:
-        return config.gate_lr
+    """Return the factor on the learning rate of a parameter that is no gate's."""
     if not is_inherited(name):
         return 1.0
     backbone = BACKBONES[MODELS[model.spec.name].backbone]
@@ -65,6 +66,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, epo
     lr = learning_rate(at, lr=config.lr, warmup_epochs=config.warmup_epochs, epochs=config.epochs)
     set_rate(optimizer, lr)
     return lr
+
+
+def current_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Return the learning rate on which no factor is: that of the head."""
+    rate: float = next(group["lr"] for group in optimizer.param_groups if group["factor"] == 1.0)
+    return rate
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

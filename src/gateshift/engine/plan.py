@@ -52,7 +52,7 @@ def plan_lines(
     train, val = annotations.splits["train"], annotations.splits["val"]
     slower = f"; backbone x {config.backbone_lr:g}" if config.pretrained else ""
     slower += f", each stage before its last x {config.layer_decay:g}" if config.layer_decay < 1 else ""
-    slower += f"; temporal modules x {config.gate_lr:g}" if config.gate_lr != 1 else ""
+    slower += f"; gates x {config.gate_lr:g}" if config.gate_lr != 1 else ""
     start = "ImageNet weights" if config.pretrained else "random weights"
     start_of = [("recipe", _recipe_words(recipe, annotations))] if recipe else []
     lines = [

@@ -60,6 +60,7 @@ SHAPES = TrainConfig(
     epochs=5,
     batch_size=16,
     lr=4e-3,
+    gate_lr=0.05,  # at the full rate gates end at -1, whatever moves
     label_smoothing=0.1,
     dropout=0.0,
     clip_grad=5.0,

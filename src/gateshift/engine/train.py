@@ -97,7 +97,7 @@ def train(
         optimizer: sgd (momentum 0.9) or adamw.
         lr: learning rate at the end of the warm-up.
         backbone_lr: factor on the learning rate of pretrained layers.
-        gate_lr: factor on the learning rate of temporal modules.
+        gate_lr: factor on the learning rate of gates.
         weight_decay: on every parameter.
         warmup_epochs: epochs of linear warm-up before the cosine.
         schedule: when the learning rate moves: epoch or step.

@@ -15,6 +15,7 @@ from gateshift.engine.early_stopping import is_over
 from gateshift.engine.faults import cause_of
 from gateshift.engine.gate_statistics import GateClips, measure_gates
 from gateshift.engine.learner import Learner
+from gateshift.engine.optim import current_rate
 from gateshift.engine.progress import Bar, console
 from gateshift.engine.report import duration, write_report
 from gateshift.engine.run import Position
@@ -142,7 +143,7 @@ class Watch(Unwatched):
         seconds, clips = now.at - before.at, now.clips - before.clips
         return {
             "loss": (now.loss - before.loss) / clips,
-            "lr": self._learner.optimizer.param_groups[-1]["lr"],
+            "lr": current_rate(self._learner.optimizer),
             "clips_per_second": clips * self._learner.accelerator.num_processes / seconds,
             "data_wait": (now.waited - before.waited) / seconds,
         }
