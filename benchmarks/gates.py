@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from gateshift.data.dataset import as_clip
 from gateshift.data.sampling import test_clips
@@ -89,16 +90,9 @@ def draw(network: VideoClassifier, count: int, size: int, *, unseen: bool) -> It
 
 def measure_norms(network: VideoClassifier, clips: Sequence[Tensor]) -> None:
     """Let batch-norms take their means and variances anew, of clips (1, T, 3, S, S); nothing else changes."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # the mean over all batches
-        norm.reset_running_stats()
-        norm.train()
     order = np.random.default_rng(SEED).permutation(len(clips)).tolist()
-    with torch.no_grad():
-        for begin in range(0, len(clips), BATCH):
-            network(torch.cat([clips[place] for place in order[begin : begin + BATCH]]))
-    network.eval()
+    batches = (order[begin : begin + BATCH] for begin in range(0, len(clips), BATCH))
+    update_bn((torch.cat([clips[place] for place in batch]) for batch in batches), network)
 
 
 def clip_and_mask(frames: np.ndarray, masks: np.ndarray, network: VideoClassifier) -> tuple[Tensor, Tensor]:

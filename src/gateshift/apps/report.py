@@ -13,6 +13,7 @@ from gateshift.engine.report import Baseline, file_values, run_values, write_pag
 from gateshift.engine.run import RUN_SCORES
 from gateshift.engine.survey import Survey, survey_run
 from gateshift.errors import ConfigError, DataError, WeightsError
+from gateshift.evidence.paired import Comparison
 from gateshift.evidence.scores import Scores
 from gateshift.models.weights import load
 
@@ -55,27 +56,28 @@ def report(
         raise ConfigError(f"map is {map}; it must be at least 0. Give --map 0 for no map.")
     run = Path(run)
     file = score_file(run)
-    runs = [path for path in (run, baseline and Path(baseline)) if path and path.is_dir()]
     other = as_baseline(Path(baseline)) if baseline is not None else None
     if run.is_dir():
         values = run_values(run, other)
         if map:
+            runs = [path for path in (run, baseline and Path(baseline)) if path and path.is_dir()]
             surveys = [(name_of(path), try_survey(path, map, pick_device(device))) for path in runs]
             values |= feature_values(surveys, values["classes"])
     else:
         values = file_values(file, other)
     page = run / "report.html" if run.is_dir() else run.with_suffix(".html")
-    answer = {
+    return {
         "page": str(write_page(Path(out) if out is not None else page, values)),
         "videos": values["num_videos"],
         "top1": values["measured"]["top1"],
         "top1_interval": values["measured"]["top1_interval"],
+        **({"baseline": str(baseline), **as_gain(values["beside"]["found"])} if other else {}),
     }
-    if values["beside"] is None:
-        return answer
-    found = values["beside"]["found"]
-    return answer | {
-        "baseline": str(baseline),
+
+
+def as_gain(found: Comparison) -> dict[str, Any]:
+    """Return what the answer says of a comparison."""
+    return {
         "gain": found.gain,
         "gain_interval": list(found.gain_interval),
         "chance": found.chance,

@@ -33,14 +33,14 @@ FUSED = ("cpu", "cuda")  # where torch updates all parameters in one pass over m
 
 
 def build_optimizer(model: VideoClassifier, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser over groups of one rate; layers that never learn are in none."""
+    """Return the optimiser over groups of one rate, slowest first; layers that never learn are in none."""
     of_gates = {id(each) for module in gate_modules(model).values() for each in module.parameters()}
     of_factor: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             factor = config.gate_lr if id(parameter) in of_gates else rate_factor(model, name, config)
             of_factor.setdefault(factor, []).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": of_factor[factor], "factor": factor} for factor in of_factor]
+    groups = [{"params": each, "factor": factor} for factor, each in sorted(of_factor.items())]
     settings: dict[str, Any] = {
         "lr": config.lr,
         "weight_decay": config.weight_decay,
